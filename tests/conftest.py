@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import any_broker, iotcore_broker, mosquitto  # noqa: F401  (fixtures)
 from tests.support import ADAPTERS, PrivateBus, eventually, stop
 
 
