@@ -3,6 +3,7 @@
 WireError
 |- DecodeError       the device (or the caller of a decoder) sent bytes that do not follow the characteristic
 |- EnvelopeError     a batch or receipt is not what its signer may send: refuse and quarantine
+|- KeyFileError      a key file is not one of ours: the operator must act
 `- MeasurementError  measurement JSON that does not follow docs/measurement.schema.json
 """
 
@@ -61,3 +62,7 @@ class EnvelopeError(WireError):
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.message = message
+
+
+class KeyFileError(WireError):
+    """A key in a form or on a curve that the contract does not use; the caller knows the file's name."""
