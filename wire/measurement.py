@@ -5,11 +5,20 @@ one kind of content: a number, components, a coded value, bits or samples. Times
 (`DeviceTime`, which may be partly unknown) beside the hub's time of reception.
 """
 
+from calendar import monthrange
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
+
+from wire.errors import WireError
+
+# Proleptic dates before the Gregorian calendar have no meaning to anyone downstream (GATT Date Time, 2A08).
+_FIRST_YEAR: Final = 1582
+_LEAP_YEAR: Final = 2000
+_MAX_OFFSET_MIN: Final = 14 * 60
 
 
 class Special(StrEnum):
@@ -52,6 +61,7 @@ class DeviceTime:
     """A time stamp as the device wrote it; year, month or day 0 means unknown (GATT Date Time, 2A08).
 
     `offset_min` is the device's offset from UTC in minutes where it reports one (most do not: local time).
+    A time that no calendar or clock shows has no constructor: WireError.
     """
 
     year: int
@@ -62,6 +72,17 @@ class DeviceTime:
     second: int
     microsecond: int = 0
     offset_min: int | None = None
+
+    def __post_init__(self) -> None:
+        fault = calendar_fault(
+            year=self.year, month=self.month, day=self.day, hour=self.hour, minute=self.minute, second=self.second
+        )
+        if fault is not None:
+            raise WireError(f"no {fault} {getattr(self, fault)} in {self.isoformat()}")
+        if not 0 <= self.microsecond <= 999_999:
+            raise WireError(f"no microsecond {self.microsecond}")
+        if self.offset_min is not None and not -_MAX_OFFSET_MIN <= self.offset_min <= _MAX_OFFSET_MIN:
+            raise WireError(f"no offset of {self.offset_min} minutes from UTC")
 
     @property
     def known(self) -> bool:
@@ -77,6 +98,22 @@ class DeviceTime:
             sign = "-" if self.offset_min < 0 else "+"
             text += f"{sign}{abs(self.offset_min) // 60:02}:{abs(self.offset_min) % 60:02}"
         return text
+
+
+def calendar_fault(*, year: int, month: int, day: int, hour: int, minute: int, second: int) -> str | None:
+    """The first field that no calendar or clock shows; zeros in the date mean unknown and are no fault."""
+    if year and not _FIRST_YEAR <= year <= 9999:
+        return "year"
+    if not 0 <= month <= 12:
+        return "month"
+    # With the month unknown any day up to 31, with the year unknown also 29 February.
+    if not 0 <= day <= (monthrange(year or _LEAP_YEAR, month)[1] if month else 31):
+        return "day"
+    if not 0 <= hour <= 23:
+        return "hour"
+    if not 0 <= minute <= 59:
+        return "minute"
+    return None if 0 <= second <= 59 else "second"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +136,7 @@ class Measurement:
     `absent` is a FHIR data-absent-reason where the device said "no value" in a way that is no Special
     (for example weight 0xFFFF, "measurement unsuccessful"). `bits` maps bit numbers as the MDC code counts them
     (bit 0 = most significant, IEEE 11073-20601 BITS) to their state. `user` is the device's own user index.
+    `clock_set` is False where the device says that its clock was never set: its `device_time` is then only evidence.
     """
 
     code: int
@@ -114,3 +152,28 @@ class Measurement:
     supplemental: tuple[int, ...] = ()
     status: tuple[MeasurementStatus, ...] = ()
     user: int | None = None
+    clock_set: bool = True
+
+
+def numeric(
+    code: int,
+    value: Decimal | Special,
+    unit: str,
+    *,
+    device_time: DeviceTime | None = None,
+    supplemental: tuple[int, ...] = (),
+    status: tuple[MeasurementStatus, ...] = (),
+    user: int | None = None,
+    clock_set: bool = True,
+) -> Measurement:
+    """One number with its unit; a special value is no number and has none."""
+    return Measurement(
+        code=code,
+        value=value,
+        unit=None if isinstance(value, Special) else unit,
+        device_time=device_time,
+        supplemental=supplemental,
+        status=status,
+        user=user,
+        clock_set=clock_set,
+    )

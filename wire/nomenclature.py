@@ -1,0 +1,138 @@
+"""IEEE 11073-10101 terms and units: the few that the decoders speak, by name, with their UCUM units.
+
+A code is `partition << 16 | term`. Codes that are not here stay integers all the way through; nothing depends on this
+table being complete. Checked against the open tables (HL7 PHD IG, antidote, 10406 and 10408 headers); the bit numbers
+of status words are in the decoders that fill them.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from types import MappingProxyType
+
+
+class Mdc(IntEnum):
+    """32-bit MDC codes; the reference identifier is `MDC_` and the name."""
+
+    # Partition 1, infrastructure of the object model
+    ATTR_SUPPLEMENTAL_TYPES = 68193
+
+    # Partition 2, observations
+    ECG_TIME_PD_RR_GL = 147240
+    ECG_HEART_RATE = 147842
+    PULS_OXIM_PULS_RATE = 149530
+    PULS_RATE_NON_INV = 149546
+    PRESS_BLD_NONINV = 150020
+    PRESS_BLD_NONINV_SYS = 150021
+    PRESS_BLD_NONINV_DIA = 150022
+    PRESS_BLD_NONINV_MEAN = 150023
+    PRESS_CUFF = 150300
+    SAT_O2_QUAL = 150320
+    TEMP_BODY = 150364
+    TEMP_TYMP = 150392
+    PULS_OXIM_SAT_O2 = 150456
+    MODALITY_FAST = 150580
+    MODALITY_SLOW = 150584
+    MODALITY_SPOT = 150588
+    PULS_OXIM_DEV_STATUS = 150604
+    TEMP_RECT = 188420
+    TEMP_ORAL = 188424
+    TEMP_EAR = 188428
+    TEMP_FINGER = 188432
+    TEMP_TOE = 188448
+    TEMP_AXILLA = 188452
+    TEMP_GIT = 188456
+    MASS_BODY_ACTUAL = 188736
+    LEN_BODY_ACTUAL = 188740
+    RATIO_MASS_BODY_LEN_SQ = 188752
+
+    # Partition 4, units
+    DIM_DIMLESS = 262656
+    DIM_PERCENT = 262688
+    DIM_X_M = 263424
+    DIM_CENTI_M = 263441
+    DIM_INCH = 263520
+    DIM_X_L = 263744
+    DIM_MILLI_L = 263762
+    DIM_X_G = 263872
+    DIM_KILO_G = 263875
+    DIM_LB = 263904
+    DIM_KG_PER_M_SQ = 264096
+    DIM_MILLI_G_PER_DL = 264274
+    DIM_X_SEC = 264320
+    DIM_MILLI_SEC = 264338
+    DIM_MIN = 264352
+    DIM_HR = 264384
+    DIM_DAY = 264416
+    DIM_PER_MIN = 264672
+    DIM_BEAT_PER_MIN = 264864
+    DIM_RESP_PER_MIN = 264928
+    DIM_X_L_PER_MIN = 265216
+    DIM_KILO_PASCAL = 265987
+    DIM_MMHG = 266016
+    # 266112 (joule) with the decimal prefix kilo (+3), as in KILO_G and KILO_PASCAL.
+    DIM_KILO_JOULES = 266115
+    DIM_FAHR = 266560
+    DIM_MILLI_MOLE_PER_L = 266866
+    DIM_DEGC = 268192
+    DIM_KILO_CAL = 270499
+
+    # Partition 8, what a device is
+    DEV_SPEC_PROFILE_PULS_OXIM = 528388
+    DEV_SPEC_PROFILE_BP = 528391
+    DEV_SPEC_PROFILE_TEMP = 528392
+    DEV_SPEC_PROFILE_SCALE = 528399
+    DEV_SUB_SPEC_PROFILE_HR = 528525
+
+    # Partitions 128 and 129, personal health
+    BLOOD_PRESSURE_MEASUREMENT_STATUS = 8410608
+    HF_ENERGY = 8454263
+
+
+_REFIDS: Mapping[int, str] = {int(code): f"MDC_{code.name}" for code in Mdc}
+
+UCUM: Mapping[int, str] = MappingProxyType(
+    {
+        Mdc.DIM_DIMLESS: "1",
+        Mdc.DIM_PERCENT: "%",
+        Mdc.DIM_X_M: "m",
+        Mdc.DIM_CENTI_M: "cm",
+        Mdc.DIM_INCH: "[in_i]",
+        Mdc.DIM_X_L: "L",
+        Mdc.DIM_MILLI_L: "mL",
+        Mdc.DIM_X_G: "g",
+        Mdc.DIM_KILO_G: "kg",
+        Mdc.DIM_LB: "[lb_av]",
+        Mdc.DIM_KG_PER_M_SQ: "kg/m2",
+        Mdc.DIM_MILLI_G_PER_DL: "mg/dL",
+        Mdc.DIM_X_SEC: "s",
+        Mdc.DIM_MILLI_SEC: "ms",
+        Mdc.DIM_MIN: "min",
+        Mdc.DIM_HR: "h",
+        Mdc.DIM_DAY: "d",
+        # Three MDC units are UCUM's /min, which the FHIR vital signs fix; the first is the one we say in return.
+        Mdc.DIM_BEAT_PER_MIN: "/min",
+        Mdc.DIM_PER_MIN: "/min",
+        Mdc.DIM_RESP_PER_MIN: "/min",
+        Mdc.DIM_X_L_PER_MIN: "L/min",
+        Mdc.DIM_KILO_PASCAL: "kPa",
+        Mdc.DIM_MMHG: "mm[Hg]",
+        Mdc.DIM_KILO_JOULES: "kJ",
+        Mdc.DIM_FAHR: "[degF]",
+        Mdc.DIM_MILLI_MOLE_PER_L: "mmol/L",
+        Mdc.DIM_DEGC: "Cel",
+        Mdc.DIM_KILO_CAL: "kcal",
+    }
+)
+"""UCUM unit of each 32-bit MDC unit code."""
+
+_MDC_UNITS: Mapping[str, int] = {ucum: int(code) for code, ucum in reversed(list(UCUM.items()))}
+
+
+def refid(code: int) -> str | None:
+    """The reference identifier of a code, `MDC_PULS_OXIM_SAT_O2`; None for codes that we have no name for."""
+    return _REFIDS.get(code)
+
+
+def mdc_unit(ucum: str) -> int | None:
+    """The MDC unit code of a UCUM unit; None for units that are not in the table."""
+    return _MDC_UNITS.get(ucum)
