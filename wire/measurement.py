@@ -5,6 +5,7 @@ one kind of content: a number, components, a coded value, bits or samples. Times
 (`DeviceTime`, which may be partly unknown) beside the hub's time of reception.
 """
 
+import re
 from calendar import monthrange
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ from wire.errors import WireError
 _FIRST_YEAR: Final = 1582
 _LEAP_YEAR: Final = 2000
 _MAX_OFFSET_MIN: Final = 14 * 60
+_ISO_TIME: Final = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6}))?"
+    r"(?:(Z)|([+-])([0-9]{2}):([0-5][0-9]))?"
+)
 
 
 class Special(StrEnum):
@@ -83,6 +88,26 @@ class DeviceTime:
             raise WireError(f"no microsecond {self.microsecond}")
         if self.offset_min is not None and not -_MAX_OFFSET_MIN <= self.offset_min <= _MAX_OFFSET_MIN:
             raise WireError(f"no offset of {self.offset_min} minutes from UTC")
+
+    @classmethod
+    def fromisoformat(cls, text: str) -> "DeviceTime":
+        """What `isoformat` wrote; WireError for anything else."""
+        match = _ISO_TIME.fullmatch(text)
+        if match is None:
+            raise WireError(f"{text[:40]!a} is no time: expected YYYY-MM-DDThh:mm:ss, zeros in the date if unknown")
+        *fields, fraction, zulu, sign, hours, minutes = match.groups()
+        year, month, day, hour, minute, second = map(int, fields)
+        offset_min = 0 if zulu else None if sign is None else int(f"{sign}1") * (int(hours) * 60 + int(minutes))
+        return cls(
+            year=year,
+            month=month,
+            day=day,
+            hour=hour,
+            minute=minute,
+            second=second,
+            microsecond=int((fraction or "").ljust(6, "0")),
+            offset_min=offset_min,
+        )
 
     @property
     def known(self) -> bool:
