@@ -1,0 +1,298 @@
+"""When it was measured: the PHD's time and the PHG's, related by the guide's table (PhdBaseObservation, Timestamp).
+
+`ROWS` is that table, row for row. A Bluetooth device says neither whether its clock is set by others nor whether a stamp
+is of its current timeline, so both are judged here (docs/fhir.md, Time):
+
+- The hub read the device's clock in the same connection: the two clocks meet at that moment. They agree within
+  `SYNC_TOLERANCE`: the device is synchronised and its stamps stand. They do not: the stamp is carried over by the
+  difference. Where that leads past the reception or too far back, the clock was set since the stamp or since it was read.
+- Otherwise the stamp is taken as local time where the hub is. Close to the reception it is of the current timeline; up to
+  `OLDEST` before, an earlier measurement of a clock that is taken to be right; anywhere else it cannot be trusted.
+
+The reception is itself corrected: a hub that woke without knowing the time learns it later in the same boot, and signs
+what it then knows with the batch.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from enum import StrEnum
+from typing import Final
+
+from bridge.fhir import Reason, Untranslatable
+from wire.errors import DecodeError
+from wire.evidence import Clock, ClockState, Context, Reading
+from wire.gatt import decode_current_time, decode_date_time
+from wire.measurement import DeviceTime
+
+SYNC_TOLERANCE: Final = timedelta(seconds=2)
+"""A device clock has a resolution of a second, and a read over BLE takes up to half of one: agreement is no closer."""
+CURRENT: Final = timedelta(minutes=2)
+"""A cuff or an oximeter sends what it just measured within seconds; its clock may be set by hand, to the minute."""
+OLDEST: Final = timedelta(days=400)
+"""No device here stores more than a year; an older stamp is a clock that was never set."""
+_FIRST_HUB: Final = datetime(2024, 1, 1, tzinfo=UTC)
+# Before, some zones had offsets that FHIR cannot write.
+_FIRST_ZONE: Final = datetime(1980, 1, 1, tzinfo=UTC)
+_LAST_HUB: Final = datetime(2200, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class TimeType(StrEnum):
+    """What kind of clock stamped the measurement."""
+
+    UTC = "UTC"
+    LOCAL = "Local"
+    TICK = "Tick"
+    NONE = "none"
+
+
+class Effective(StrEnum):
+    """How effective[x] comes from the stamp."""
+
+    KEEP = "keep"
+    KEEP_PHG_OFFSET = "keep+phg_offset"
+    MAP_PHG_OFFSET = "map_to_phg+phg_offset"
+    MAP_UTC_PHG_OFFSET = "map_to_phg_utc+phg_offset"
+    TO_UTC_OFFSET = "to_utc_offset"
+    TO_UTC_PHG_OFFSET = "to_utc_offset+phg_offset"
+    RECEPTION = "reception"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of the guide's table. None: the column does not apply."""
+
+    time_type: TimeType
+    current: bool | None
+    synced: bool | None
+    offset: bool | None
+    mapping: Effective
+    coincident: bool
+
+
+def _row(time_type: TimeType, columns: str, mapping: Effective, coincident: str) -> Row:
+    current, synced, offset = ({"y": True, "n": False, "-": None}[letter] for letter in columns)
+    return Row(
+        time_type=time_type,
+        current=current,
+        synced=synced,
+        offset=offset,
+        mapping=mapping,
+        coincident=coincident == "yes",
+    )
+
+
+# type, columns: current timeline, synced, offset; mapping; coincident time stamp required
+ROWS: Final[tuple[Row, ...]] = (
+    _row(TimeType.UTC, "yyy", Effective.KEEP, "no"),
+    _row(TimeType.UTC, "yyn", Effective.KEEP_PHG_OFFSET, "no"),
+    _row(TimeType.UTC, "yny", Effective.MAP_PHG_OFFSET, "yes"),
+    _row(TimeType.UTC, "ynn", Effective.MAP_UTC_PHG_OFFSET, "yes"),
+    _row(TimeType.UTC, "nyy", Effective.KEEP, "no"),
+    _row(TimeType.UTC, "nyn", Effective.KEEP_PHG_OFFSET, "no"),
+    _row(TimeType.UTC, "nny", Effective.DISCARD, "-"),
+    _row(TimeType.UTC, "nnn", Effective.DISCARD, "-"),
+    _row(TimeType.LOCAL, "yyy", Effective.TO_UTC_OFFSET, "yes"),
+    _row(TimeType.LOCAL, "yyn", Effective.TO_UTC_PHG_OFFSET, "yes"),
+    _row(TimeType.LOCAL, "yny", Effective.MAP_PHG_OFFSET, "yes"),
+    _row(TimeType.LOCAL, "ynn", Effective.MAP_PHG_OFFSET, "yes"),
+    _row(TimeType.LOCAL, "nyy", Effective.TO_UTC_OFFSET, "no"),
+    _row(TimeType.LOCAL, "nyn", Effective.TO_UTC_PHG_OFFSET, "no"),
+    _row(TimeType.LOCAL, "nny", Effective.DISCARD, "-"),
+    _row(TimeType.LOCAL, "nnn", Effective.DISCARD, "-"),
+    _row(TimeType.TICK, "y--", Effective.MAP_PHG_OFFSET, "yes"),
+    _row(TimeType.TICK, "n--", Effective.DISCARD, "-"),
+    _row(TimeType.NONE, "---", Effective.RECEPTION, "no"),
+)
+"""PhdBaseObservation notes, Timestamp; the last row is the sentence above that table. Bluetooth SIG measurements use
+the Local rows and the last; the others wait for 20601 and GHS."""
+
+_BY_COLUMNS: Final = {(row.time_type, row.current, row.synced, row.offset): row for row in ROWS}
+
+
+def row(
+    time_type: TimeType, *, current: bool | None = None, synced: bool | None = None, offset: bool | None = None
+) -> Row:
+    """The row that applies."""
+    if time_type is TimeType.NONE:
+        current = synced = offset = None
+    elif time_type is TimeType.TICK:
+        synced = offset = None
+    return _BY_COLUMNS[time_type, current, synced, offset]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceClock:
+    """The device's clock as the hub read it, and the hub's (corrected) time at that moment; `key` names the read."""
+
+    phd: DeviceTime
+    phg: datetime
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coincident:
+    """A coincident time stamp: what the PHD's clock showed (None: not readable) at the PHG's time."""
+
+    phg: str
+    phd: str | None
+    offset: bool
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When a measurement took place, and by which row we know."""
+
+    row: Row
+    effective: str
+    coincident: Coincident | None = None
+
+
+def reception(received: Clock, sealed: Clock) -> datetime:
+    """When the hub received a reading, by the best clock that it has signed for (UTC)."""
+    wall_us = received.wall_us
+    state = received.state
+    if sealed.state > state and sealed.boot == received.boot and sealed.mono_us >= received.mono_us:
+        wall_us = sealed.wall_us - (sealed.mono_us - received.mono_us)
+        state = sealed.state
+    if state is ClockState.UNSET:
+        raise Untranslatable(Reason.HUB_TIME, "the hub's clock was not set when it received and sealed this reading")
+    try:
+        instant = _EPOCH + timedelta(microseconds=wall_us)
+    except OverflowError:
+        instant = _EPOCH
+    if not _FIRST_HUB <= instant < _LAST_HUB:
+        raise Untranslatable(Reason.HUB_TIME, "the hub's clock was set to a time before hubs or long after us")
+    return instant
+
+
+def device_clock(reading: Reading, received: datetime) -> DeviceClock | None:
+    """The device's clock in a reading's context: the last one read, Current Time before Date Time."""
+    best: tuple[int, bool, Context, DeviceTime] | None = None
+    for item in reading.context:
+        if item.characteristic not in (0x2A2B, 0x2A08):
+            continue
+        exact = item.characteristic == 0x2A2B
+        try:
+            shown = decode_current_time(item.value) if exact else decode_date_time(item.value)
+        except DecodeError:
+            continue
+        if shown.known and (best is None or (item.mono_us, exact) > best[:2]):
+            best = (item.mono_us, exact, item, shown)
+    if best is None:
+        return None
+    item = best[2]
+    try:
+        phg = received + timedelta(microseconds=item.mono_us - reading.received.mono_us)
+    except OverflowError:
+        return None
+    key = reading.received.boot + f" {item.mono_us} ".encode() + item.value
+    return DeviceClock(phd=best[3], phg=phg, key=key)
+
+
+def timing(
+    stamp: DeviceTime | None, *, clock_set: bool, received: datetime, clock: DeviceClock | None, zone: tzinfo
+) -> Timing:
+    """When a measurement took place; raises Untranslatable where the table says discard."""
+    if not _FIRST_ZONE <= received < _LAST_HUB:
+        raise Untranslatable(Reason.HUB_TIME, "the time of reception is not of our age")
+    if stamp is None or not stamp.known or not clock_set:
+        return Timing(row=row(TimeType.NONE), effective=print_time(received, zone, "milliseconds"))
+    if clock is not None:
+        timed = _by_clock(stamp, received, clock, zone)
+        if timed is not None:
+            return timed
+    return _by_stamp(stamp, received, zone)
+
+
+def at_its_word(stamp: DeviceTime | None, *, clock_set: bool, zone: tzinfo) -> Timing:
+    """When nobody says when it was received: the stamp as it stands, as local time where the hub is."""
+    if stamp is None or not stamp.known or not clock_set:
+        raise Untranslatable(Reason.HUB_TIME, "neither a device time nor a time of reception")
+    instant = _instant(stamp, zone, None)
+    if instant is None or not _FIRST_ZONE <= instant < _LAST_HUB:
+        raise Untranslatable(Reason.DEVICE_TIME, "the device's time is not of our age")
+    found = row(TimeType.LOCAL, current=False, synced=True, offset=stamp.offset_min is not None)
+    return Timing(row=found, effective=_print_stamp(instant, stamp, zone))
+
+
+def print_time(instant: datetime, zone: tzinfo, timespec: str = "seconds") -> str:
+    """A FHIR dateTime with the zone's offset; times are cut, not rounded, so that nothing moves past its reception."""
+    return instant.astimezone(zone).isoformat(timespec=timespec)
+
+
+def _by_clock(stamp: DeviceTime, received: datetime, clock: DeviceClock, zone: tzinfo) -> Timing | None:
+    """By the device's clock, or None where it was set between the stamp and its reading, or later."""
+    there = clock.phg.astimezone(zone).utcoffset() or timedelta()
+    shown = _naive(clock.phd)
+    try:
+        elapsed = _naive(stamp) - _own_offset(stamp, there) - (shown - _own_offset(clock.phd, there))
+        carried = clock.phg + elapsed
+        difference = clock.phg.replace(tzinfo=None) - (shown - _own_offset(clock.phd, there))
+    except OverflowError:
+        return None
+    synced = abs(difference) <= SYNC_TOLERANCE
+    own = _instant(stamp, zone, received) if synced else None
+    instant = carried if own is None else own
+    if not received - OLDEST <= instant <= received + SYNC_TOLERANCE:
+        return None
+    phd_offset = timezone(_own_offset(clock.phd, there))
+    coincident = Coincident(
+        phg=print_time(clock.phg, zone, "milliseconds"),
+        phd=shown.replace(tzinfo=phd_offset).isoformat(timespec="milliseconds" if shown.microsecond else "seconds"),
+        offset=clock.phd.offset_min is not None,
+        key=clock.key,
+    )
+    found = row(TimeType.LOCAL, current=True, synced=synced, offset=stamp.offset_min is not None)
+    effective = _print_stamp(instant, stamp if synced else replace(stamp, offset_min=None), zone)
+    return Timing(row=found, effective=effective, coincident=coincident)
+
+
+def _by_stamp(stamp: DeviceTime, received: datetime, zone: tzinfo) -> Timing:
+    """By the stamp alone."""
+    instant = _instant(stamp, zone, received)
+    offset = stamp.offset_min is not None
+    if instant is None or not received - OLDEST <= instant <= received + CURRENT:
+        found = row(TimeType.LOCAL, current=False, synced=False, offset=offset)
+    else:
+        found = row(TimeType.LOCAL, current=instant >= received - CURRENT, synced=True, offset=offset)
+    if instant is None or found.mapping is Effective.DISCARD:
+        side = "after" if instant is not None and instant > received else "long before"
+        raise Untranslatable(Reason.DEVICE_TIME, f"the device's time is {side} the reception, and its clock unknown")
+    coincident = None
+    if found.coincident:
+        coincident = Coincident(phg=print_time(received, zone, "milliseconds"), phd=None, offset=offset, key=b"")
+    return Timing(row=found, effective=_print_stamp(instant, stamp, zone), coincident=coincident)
+
+
+def _naive(stamp: DeviceTime) -> datetime:
+    return datetime(  # noqa: DTZ001  the device's own time has no zone
+        stamp.year, stamp.month, stamp.day, stamp.hour, stamp.minute, stamp.second, stamp.microsecond
+    )
+
+
+def _own_offset(stamp: DeviceTime, otherwise: timedelta) -> timedelta:
+    return otherwise if stamp.offset_min is None else timedelta(minutes=stamp.offset_min)
+
+
+def _instant(stamp: DeviceTime, zone: tzinfo, received: datetime | None) -> datetime | None:
+    """The stamp as an instant. An hour that comes twice is the later one, unless that lies after the reception."""
+    naive = _naive(stamp)
+    try:
+        if stamp.offset_min is not None:
+            return (naive - timedelta(minutes=stamp.offset_min)).replace(tzinfo=UTC)
+        first, second = (naive.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    except OverflowError:
+        return None
+    # In the gap of spring fold 1 comes out earlier than fold 0; such a stamp is of a clock that did not jump.
+    if second <= first or received is None:
+        return first
+    return first if second > received + CURRENT else second
+
+
+def _print_stamp(instant: datetime, stamp: DeviceTime, zone: tzinfo) -> str:
+    if stamp.offset_min is not None:
+        zone = timezone(timedelta(minutes=stamp.offset_min))
+    return print_time(instant, zone, "milliseconds" if stamp.microsecond else "seconds")
