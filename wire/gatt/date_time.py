@@ -1,4 +1,4 @@
-"""Date Time (2A08) and Current Time (2A2B): GATT Specification Supplement 3.70 and 3.62.
+"""Date Time (2A08) and Current Time (2A2B), as in the GATT Specification Supplement.
 
 Year, month or day 0 means "not known" and is kept as such. A month 13 or 30 February is no time: the value is refused,
 because a reading with a wrong time is worse than one in quarantine.
@@ -6,7 +6,7 @@ because a reading with a wrong time is worse than one in quarantine.
 
 from typing import Final
 
-from wire.errors import DecodeError
+from wire.errors import DecodeError, WireError
 from wire.gatt.reader import Reader
 from wire.measurement import DeviceTime, calendar_fault
 
@@ -21,12 +21,11 @@ def read_date_time(reader: Reader) -> DeviceTime:
     at = reader.offset
     raw = reader.take(7, "date time")
     year, month, day, hour, minute, second = raw[0] | raw[1] << 8, *raw[2:7]
-    fault = calendar_fault(year=year, month=month, day=day, hour=hour, minute=minute, second=second)
-    if fault is not None:
-        start = _FIELD_AT[fault]
-        shown = year if fault == "year" else raw[start]
-        raise DecodeError(f"no {fault} {shown}", at + start)
-    return DeviceTime(year=year, month=month, day=day, hour=hour, minute=minute, second=second)
+    try:
+        return DeviceTime(year=year, month=month, day=day, hour=hour, minute=minute, second=second)
+    except WireError as error:
+        fault = calendar_fault(year=year, month=month, day=day, hour=hour, minute=minute, second=second)
+        raise DecodeError(str(error), at + _FIELD_AT[fault or "year"]) from None
 
 
 def decode_date_time(value: bytes) -> DeviceTime:

@@ -1,0 +1,277 @@
+"""Every combination of flags, built by a builder that shares nothing with the decoders.
+
+Each field is packed with `struct` from a number chosen here, and the expected measurements are written down as plain
+tuples beside it: code, value, unit, supplemental types, status, bits. The codes are the standard's numbers, not ours.
+"""
+
+import random
+import struct
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from wire.gatt import decode
+from wire.measurement import Measurement, Special
+
+Row = tuple[int, str | None, str | None, tuple[int, ...], tuple[str, ...], frozenset[int]]
+
+SPECIALS = {
+    0x07FF: "not-a-number",
+    0x07FE: "positive-infinity",
+    0x0802: "negative-infinity",
+    0x0800: "nres",
+    0x0801: "reserved",
+}
+PLX_STATES = {
+    5: "ongoing",
+    6: "early-estimate",
+    7: "validated",
+    8: "fully-qualified",
+    9: "stored",
+    10: "demo-data",
+    11: "test-data",
+    12: "calibrating",
+    13: "not-available",
+    14: "questionable",
+    15: "invalid",
+}
+OF_THE_RECORD = ("stored", "demo-data", "test-data")
+SITES = {1: 188452, 3: 188428, 4: 188432, 5: 188456, 6: 188424, 7: 188420, 8: 188448, 9: 150392}
+
+
+class Builder:
+    """Packs fields one after the other and remembers what they mean."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)  # noqa: S311  (test data, not keys)
+        self.value = b""
+
+    def pack(self, form: str, *numbers: int) -> None:
+        self.value += struct.pack(f"<{form}", *numbers)
+
+    def sfloat(self) -> str:
+        """An SFLOAT, sometimes a special one, and how its value is written."""
+        if self.random.random() < 0.1:
+            raw = self.random.choice(list(SPECIALS))
+            self.pack("H", raw)
+            return SPECIALS[raw]
+        mantissa, exponent = self.random.randint(-2045, 2045), self.random.randint(-8, 7)
+        self.pack("H", (exponent % 16) * 4096 + mantissa % 4096)
+        return str(Decimal(f"{mantissa}E{exponent}"))
+
+    def float32(self) -> str:
+        mantissa, exponent = self.random.randint(-8_388_605, 8_388_605), self.random.randint(-128, 127)
+        self.pack("I", (exponent % 256) * 0x1000000 + mantissa % 0x1000000)
+        return str(Decimal(f"{mantissa}E{exponent}"))
+
+    def integer(self, form: str, low: int, high: int) -> int:
+        number = self.random.randint(low, high)
+        self.pack(form, number)
+        return number
+
+    def time(self) -> str:
+        parts = (
+            self.random.choice((0, 1582, 2026, 9999)),
+            self.random.randint(0, 12),
+            self.random.randint(0, 28),
+            self.random.randint(0, 23),
+            self.random.randint(0, 59),
+            self.random.randint(0, 59),
+        )
+        self.pack("HBBBBB", *parts)
+        return "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*parts)
+
+    def word24(self) -> int:
+        word = self.random.getrandbits(24)
+        self.value += struct.pack("<I", word)[:3]
+        return word
+
+
+def row(
+    code: int,
+    value: str | None,
+    unit: str | None,
+    supplemental: tuple[int, ...] = (),
+    status: tuple[str, ...] = (),
+    *,
+    bits: frozenset[int] = frozenset(),
+) -> Row:
+    return code, value, None if value in SPECIALS.values() else unit, supplemental, status, bits
+
+
+def rows(measurements: tuple[Measurement, ...]) -> list[Row]:
+    found: list[Row] = []
+    for part in measurements:
+        value = part.value.value if isinstance(part.value, Special) else None if part.value is None else str(part.value)
+        assert all(part.bits.values())
+        status = tuple(status.value for status in part.status)
+        found.append((int(part.code), value, part.unit, part.supplemental, status, frozenset(part.bits)))
+    return found
+
+
+def times(measurements: tuple[Measurement, ...]) -> set[str | None]:
+    return {part.device_time.isoformat() if part.device_time else None for part in measurements}
+
+
+def every(count: int) -> Iterator[tuple[int, int]]:
+    """Every combination of `count` defined flags, twice: with the reserved bits clear and with all of them set."""
+    reserved = 0xFF & ~((1 << count) - 1)
+    for flags in range(1 << count):
+        yield flags, flags
+        yield flags, flags | reserved
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_combination_of_spot_check_flags_yields_its_fields(seed: int) -> None:
+    for flags, sent in every(5):
+        builder = Builder(seed << 8 | sent)
+        builder.pack("B", sent)
+        spo2, pulse = builder.sfloat(), builder.sfloat()
+        time = builder.time() if flags & 1 else None
+        states = builder.integer("H", 0, 0xFFFF) if flags & 2 else 0
+        sensor = builder.word24() if flags & 4 else 0
+        status = tuple(name for bit, name in PLX_STATES.items() if states & 1 << bit)
+        expected = [row(150456, spo2, "%", (150588,), status), row(149530, pulse, "/min", (150588,), status)]
+        if flags & 8:
+            expected.append(row(150320, builder.sfloat(), "%", (), status))
+        events = frozenset(15 - bit for bit in range(16) if sensor & 1 << bit)
+        if events:
+            record = tuple(state for state in status if state in OF_THE_RECORD)
+            expected.append(row(150604, None, None, (), record, bits=events))
+        measurements = decode(0x2A5E, builder.value)
+        assert expected == rows(measurements)
+        assert {time} == times(measurements)
+        assert {not flags & 16} == {part.clock_set for part in measurements}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_combination_of_continuous_oximeter_flags_yields_its_fields(seed: int) -> None:
+    for flags, sent in every(5):
+        builder = Builder(seed << 8 | sent)
+        builder.pack("B", sent)
+        series = [((), builder.sfloat(), builder.sfloat())]
+        for flag, modality in ((1, 150580), (2, 150584)):
+            if flags & flag:
+                series.append(((modality,), builder.sfloat(), builder.sfloat()))  # type: ignore[arg-type]  # grows from ()
+        states = builder.integer("H", 0, 0xFFFF) if flags & 4 else 0
+        sensor = builder.word24() if flags & 8 else 0
+        status = tuple(name for bit, name in PLX_STATES.items() if states & 1 << bit)
+        expected = []
+        for modality_types, spo2, pulse in series:
+            expected.append(row(150456, spo2, "%", modality_types, status))
+            expected.append(row(149530, pulse, "/min", modality_types, status))
+        if flags & 16:
+            expected.append(row(150320, builder.sfloat(), "%", (), status))
+        events = frozenset(15 - bit for bit in range(16) if sensor & 1 << bit)
+        if events:
+            record = tuple(state for state in status if state in OF_THE_RECORD)
+            expected.append(row(150604, None, None, (), record, bits=events))
+        assert expected == rows(decode(0x2A5F, builder.value))
+
+
+def pressure_tail(builder: Builder, flags: int) -> tuple[str | None, str | None, int | None, frozenset[int]]:
+    time = builder.time() if flags & 2 else None
+    pulse = builder.sfloat() if flags & 4 else None
+    user = builder.integer("B", 0, 255) if flags & 8 else 255
+    word = builder.integer("H", 0, 0xFFFF) if flags & 16 else 0
+    events = {bit for bit in (0, 1, 2, 5) if word & 1 << bit}
+    events |= {1: {3}, 2: {4}}.get(word >> 3 & 3, set())
+    return time, pulse, None if user == 255 else user, frozenset(events)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_combination_of_blood_pressure_flags_yields_its_fields(seed: int) -> None:
+    for flags, sent in every(5):
+        builder = Builder(seed << 8 | sent)
+        builder.pack("B", sent)
+        unit = "kPa" if flags & 1 else "mm[Hg]"
+        pressures = [builder.sfloat() for _ in range(3)]
+        time, pulse, user, events = pressure_tail(builder, flags)
+        numbers = [Decimal(text) for text in pressures[:2] if text not in SPECIALS.values()]
+        questionable = ("questionable",) if len(numbers) == 2 and numbers[0] <= numbers[1] else ()
+        expected = [row(150020, None, None, (), questionable)]
+        if pulse is not None:
+            expected.append(row(149546, pulse, "/min"))
+        if events:
+            expected.append(row(8410608, None, None, bits=events))
+        measurements = decode(0x2A35, builder.value)
+        assert expected == rows(measurements)
+        codes = (150021, 150022, 150023)
+        assert [row(code, text, unit) for code, text in zip(codes, pressures, strict=True)] == rows(
+            measurements[0].components
+        )
+        assert {time} == times(measurements)
+        assert {user} == {part.user for part in measurements}
+
+
+def test_every_combination_of_intermediate_cuff_pressure_flags_yields_its_fields() -> None:
+    for flags, sent in every(5):
+        builder = Builder(sent)
+        builder.pack("B", sent)
+        cuff = builder.sfloat()
+        builder.pack("HH", 0x07FF, 0x07FF)
+        time, pulse, user, events = pressure_tail(builder, flags)
+        expected = [row(150300, cuff, "kPa" if flags & 1 else "mm[Hg]", (), ("ongoing",))]
+        if pulse is not None:
+            expected.append(row(149546, pulse, "/min", (), ("ongoing",)))
+        if events:
+            expected.append(row(8410608, None, None, (), ("ongoing",), bits=events))
+        measurements = decode(0x2A36, builder.value)
+        assert expected == rows(measurements)
+        assert {time} == times(measurements)
+        assert {user} == {part.user for part in measurements}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_combination_of_weight_flags_yields_its_fields(seed: int) -> None:
+    for flags, sent in every(4):
+        builder = Builder(seed << 8 | sent)
+        builder.pack("B", sent)
+        raw = builder.integer("H", 0, 0xFFFE)
+        time = builder.time() if flags & 2 else None
+        user = builder.integer("B", 0, 255) if flags & 4 else 255
+        pounds, kilograms = f"{raw // 100}.{raw % 100:02}", f"{raw * 5 // 1000}.{raw * 5 % 1000:03}"
+        expected = [row(188736, pounds, "[lb_av]") if flags & 1 else row(188736, kilograms, "kg")]
+        if flags & 8:
+            bmi, height = builder.integer("H", 0, 0xFFFF), builder.integer("H", 0, 0xFFFF)
+            expected.append(row(188752, f"{bmi // 10}.{bmi % 10}", "kg/m2"))
+            inches, metres = f"{height // 10}.{height % 10}", f"{height // 1000}.{height % 1000:03}"
+            expected.append(row(188740, inches, "[in_i]") if flags & 1 else row(188740, metres, "m"))
+        measurements = decode(0x2A9D, builder.value)
+        assert expected == rows(measurements)
+        assert {time} == times(measurements)
+        assert {None if user == 255 else user} == {part.user for part in measurements}
+
+
+@pytest.mark.parametrize("intervals", range(10))
+def test_every_combination_of_heart_rate_flags_yields_its_fields(intervals: int) -> None:
+    for flags, sent in every(5):
+        builder = Builder(intervals << 8 | sent)
+        builder.pack("B", sent)
+        rate = builder.integer("H", 0, 0xFFFF) if flags & 1 else builder.integer("B", 0, 0xFF)
+        status = ("questionable",) if flags & 6 == 4 else ()
+        expected = [row(147842, str(rate), "/min", (), status)]
+        if flags & 8:
+            expected.append(row(8454263, str(builder.integer("H", 0, 0xFFFF)), "kJ"))
+        if flags & 16:
+            for _ in range(intervals):
+                ticks = builder.integer("H", 0, 0xFFFF)
+                whole, part = divmod(ticks * 10_000_000_000 // 1024, 10_000_000)
+                text = f"{whole}.{part:07}".rstrip("0").rstrip(".")
+                expected.append(row(147240, text, "ms", (), status))
+        assert expected == rows(decode(0x2A37, builder.value))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_combination_of_temperature_flags_yields_its_fields(seed: int) -> None:
+    for flags, sent in every(3):
+        builder = Builder(seed << 8 | sent)
+        builder.pack("B", sent)
+        temperature = builder.float32()
+        time = builder.time() if flags & 2 else None
+        site = builder.integer("B", 0, 20) if flags & 4 else 0
+        measurements = decode(0x2A1C, builder.value)
+        types = (SITES[site],) if site in SITES else ()
+        assert [row(150364, temperature, "[degF]" if flags & 1 else "Cel", types)] == rows(measurements)
+        assert {time} == times(measurements)
