@@ -423,11 +423,11 @@ class Peripheral:
         return _call(self._bus, path, interface, member, signature, *body, destination=destination)
 
 
-async def adapters(bus: MessageBus | None = None) -> dict[str, str]:
+async def adapters(bus: MessageBus | None = None, *, bus_address: str | None = None) -> dict[str, str]:
     """Object path and Bluetooth address of each adapter; BluezError where there is no bus or no BlueZ on it."""
     if bus is None:
         try:
-            bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+            bus = await MessageBus(bus_address=bus_address, bus_type=BusType.SYSTEM).connect()
         except (OSError, DBusError) as error:
             raise BluezError(f"no system bus: {error}") from error
         try:
