@@ -1,0 +1,194 @@
+"""The radio in a home: bleak over BlueZ's D-Bus API. The only file that knows bleak.
+
+What is BlueZ's own way, and therefore handled here:
+
+- A change of any property of a device looks to bleak like an advertisement. Only what an advertisement can change
+  counts as one (`_advertised`), and only of a device that is not connected.
+- A process that was killed leaves its devices connected; they do not advertise, so they are looked up when a scan
+  starts. It may also leave notifications on, so a refused subscription is tried once more after ending the old one.
+- A client whose device has gone must still be disconnected, or its D-Bus connection stays.
+- bleak and dbus-fast raise more than they document when bluetoothd or the bus dies (AssertionError, KeyError,
+  EOFError, ...). Every fault of theirs becomes a RadioError here.
+"""
+
+import asyncio
+import contextlib
+from asyncio import Event
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+from bleak import BleakAdapter, BleakClient, BleakScanner
+from bleak.backends.bluezdbus.version import BlueZFeatures
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+from bleak.exc import BleakBluetoothNotAvailableError, BleakDBusError, BleakError
+
+from edge.radio import Characteristic, RadioError, Sighting
+from wire.errors import WireError
+from wire.gatt import SERVICES, format_uuid, parse_uuid
+
+BUS_S: Final = 10.0
+"""BlueZ answers in milliseconds; a bus that takes longer is a fault."""
+STOP_S: Final = 3.0
+"""As BUS_S, for what stands between SIGTERM and the end."""
+
+# bleak would start bluetoothctl at the first connection to ask for its version, while a device waits that may be gone
+# in a second. It only looks for BlueZ before 5.55 (2020); Debian 12 has 5.66.
+BlueZFeatures.checked_bluez_version = True
+
+
+@contextmanager
+def _radio_faults(step: str) -> Iterator[None]:
+    try:
+        yield
+    except RadioError:
+        raise
+    except BleakBluetoothNotAvailableError as error:
+        raise RadioError(error.reason.name.lower().replace("_", "-"), str(error.args[0])) from error
+    except BleakDBusError as error:
+        raise RadioError(error.dbus_error, f"{step}: {error.dbus_error_details or ''}") from error
+    except TimeoutError as error:
+        raise RadioError("timeout", step) from error
+    except BleakError as error:
+        raise RadioError("bluetooth", f"{step}: {error}") from error
+    except Exception as error:
+        raise RadioError(type(error).__name__, f"{step}: {error}") from error
+
+
+class BleakRadio:
+    """One adapter of this machine."""
+
+    def __init__(self, *, adapter: str, wanted: Collection[bytes]) -> None:
+        """`wanted`: the addresses to report; whatever else is in the air only counts as heard."""
+        self._adapter = adapter
+        self._wanted = {address.hex(":").upper(): address for address in wanted}
+        self.heard = 0
+        self._last: dict[bytes, object] = {}
+
+    @asynccontextmanager
+    async def scan(self, seen: Callable[[Sighting], None]) -> AsyncIterator[None]:
+        """Report wanted devices while entered: those that advertise, and first those that are connected already."""
+
+        def detected(device: BLEDevice, data: AdvertisementData) -> None:
+            self.heard += 1
+            address = self._wanted.get(device.address)
+            if address is not None and self._advertised(address, data):
+                seen(_sighting(address, device))
+
+        self._last.clear()
+        with _radio_faults("scan"):
+            # Every advertisement, not only those with news: a device that is switched on twice says the same twice.
+            scanner = BleakScanner(detected, bluez={"adapter": self._adapter, "filters": {"DuplicateData": True}})
+            async with asyncio.timeout(BUS_S):
+                await scanner.start()
+        try:
+            with _radio_faults("scan"):
+                for device in await self._connected():
+                    address = self._wanted.get(device.address)
+                    if address is not None:
+                        seen(_sighting(address, device))
+            yield
+        finally:
+            # What cannot be stopped shows when the next scan starts; here it would only hide why we leave.
+            with contextlib.suppress(RadioError), _radio_faults("stop scanning"):
+                async with asyncio.timeout(STOP_S):
+                    await scanner.stop()
+
+    async def connect(self, sighting: Sighting) -> "BleakLink":
+        """Connect and discover services."""
+        device = sighting.handle
+        if not isinstance(device, BLEDevice):
+            raise TypeError(device)
+        gone = Event()
+        with _radio_faults("connect"):
+            client = BleakClient(device, lambda _: gone.set(), bluez={"adapter": self._adapter})
+            await client.connect()
+            try:
+                return BleakLink(client, gone)
+            except BleakError:  # it left at once, and its services with it
+                await client.disconnect()
+                raise
+
+    async def _connected(self) -> list[BLEDevice]:
+        adapter = await BleakAdapter.get(bluez={"adapter": self._adapter})
+        return await adapter.get_connected_devices([format_uuid(service) for service in SERVICES])
+
+    def _advertised(self, address: bytes, data: AdvertisementData) -> bool:
+        properties = data.platform_data[1]
+        if properties.get("Connected") or "RSSI" not in properties:
+            return False
+        # Neither name nor service UUIDs: BlueZ learns more of them during a connection.
+        advertised = (data.rssi, data.tx_power, data.manufacturer_data, data.service_data)
+        if self._last.get(address) == advertised:
+            return False
+        self._last[address] = advertised
+        return True
+
+
+def _sighting(address: bytes, device: BLEDevice) -> Sighting:
+    properties = device.details["props"]
+    return Sighting(
+        address=address,
+        random=properties.get("AddressType") == "random",
+        name=device.name or "",
+        handle=device,
+    )
+
+
+class BleakLink:
+    """A connected device whose services are known."""
+
+    def __init__(self, client: BleakClient, gone: Event) -> None:
+        self._client = client
+        self.gone = gone
+        self._subscribed: list[BleakGATTCharacteristic] = []
+        self._theirs: dict[int, BleakGATTCharacteristic] = {}
+        found: list[Characteristic] = []
+        for handle, theirs in sorted(client.services.characteristics.items()):
+            with contextlib.suppress(WireError):
+                found.append(
+                    Characteristic(
+                        uuid=parse_uuid(theirs.uuid),
+                        handle=handle,
+                        readable="read" in theirs.properties,
+                        notifies=not {"notify", "indicate"}.isdisjoint(theirs.properties),
+                    )
+                )
+                self._theirs[handle] = theirs
+        self.characteristics: Sequence[Characteristic] = tuple(found)
+
+    async def read(self, characteristic: Characteristic) -> bytes:
+        """The value as the device has it now."""
+        with _radio_faults("read"):
+            return bytes(await self._client.read_gatt_char(self._theirs[characteristic.handle]))
+
+    async def subscribe(self, characteristic: Characteristic, received: Callable[[bytes], None]) -> None:
+        """Enable notifications or, where the device has only those, indications (BlueZ confirms them)."""
+        theirs = self._theirs[characteristic.handle]
+
+        def called(_: BleakGATTCharacteristic, value: bytearray) -> None:
+            received(bytes(value))
+
+        with _radio_faults("subscribe"):
+            try:
+                await self._client.start_notify(theirs, called)
+            except BleakError:
+                if self.gone.is_set():
+                    raise
+                with contextlib.suppress(BleakError):
+                    await self._client.stop_notify(theirs)
+                await self._client.start_notify(theirs, called)
+            self._subscribed.append(theirs)
+
+    async def close(self) -> None:
+        """Notifications off first (A&D devices insist), then disconnect; in any case release the D-Bus connection."""
+        with _radio_faults("disconnect"):
+            try:
+                if not self.gone.is_set():
+                    for theirs in self._subscribed:
+                        with contextlib.suppress(BleakError):
+                            await self._client.stop_notify(theirs)
+            finally:
+                await self._client.disconnect()

@@ -1,0 +1,267 @@
+"""stafet-hub: the commands.
+
+Nothing but argparse is imported before it is known which command runs: `decode` starts without bleak, paho, SQLite
+and cryptography, `run` without what only the others need.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+if TYPE_CHECKING:
+    from edge.config import Config
+
+USAGE: Final = 2
+MALFORMED: Final = 65
+UNAVAILABLE: Final = 69
+CANNOT_CREATE: Final = 73
+IO: Final = 74
+NOT_PERMITTED: Final = 77
+CONFIGURATION: Final = 78
+
+_STATUSES: Final = """\
+exit statuses:
+  0   done                                    73  a file cannot be created
+  2   the command line is wrong               74  a disk or file fails
+  65  the input is malformed                  77  not permitted
+  69  what is needed is not there             78  hub.toml, or a file it names, is wrong
+Whatever fails says so in one line on stderr: what, and what to do next."""
+
+_TOP: Final = """\
+The Stafet hub: reads the listed devices over Bluetooth LE, keeps every reading until the bridge has signed for it.
+
+a new hub:
+  stafet-hub identity --config hub.toml > hub-public.pem    make its key; give this file to the bridge
+  stafet-hub check-config --config hub.toml                 everything that is wrong, at once
+  stafet-hub run --config hub.toml                          collect and send, until SIGTERM
+  stafet-hub status --config hub.toml                       how it is going"""
+
+_RUN: Final = """\
+Collect readings from the listed devices and send them, until SIGTERM or SIGINT.
+
+Events go to stderr, a line each: JSON, or text on a terminal. Under systemd, readiness, progress and the watchdog are
+reported (Type=notify, WatchdogSec=30)."""
+
+_STATUS: Final = """\
+Show how the hub is: what waits to be delivered and since when, broker, radio, clock, devices, alarms.
+
+Without a running hub it shows what its store tells, and the exit status is 69."""
+
+_DECODE: Final = """\
+Decode the value of a Bluetooth LE health characteristic, for example as a sniffer or `bluetoothctl` shows it.
+
+  stafet-hub decode gatt 2A5E 0062004800
+  stafet-hub decode gatt 0x2a35 00:7a:00:50:00:5e:00
+  stafet-hub decode gatt 00002a9d-0000-1000-8000-00805f9b34fb "00 8c 37" --json
+
+UUID is 2A35, 0x2a35 or all 128 bits. HEX may have spaces, colons or 0x between the bytes."""
+
+
+_CHECK: Final = """\
+Check hub.toml and every file it names, and list all faults: where, what is wrong, what is right."""
+
+_IDENTITY: Final = """\
+Make the hub's private key where hub.toml says, if there is none (mode 0600), and print its public key, which the
+bridge needs: stafet-bridge hub add --id hub-0001 --key hub-public.pem --patient Patient/1"""
+
+
+class _Failed(Exception):  # noqa: N818  it carries a line for the user and a status, and never leaves this module
+    def __init__(self, status: int, line: str) -> None:
+        super().__init__(line)
+        self.status = status
+        self.line = line
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        command: Callable[[argparse.Namespace], int] = options.command
+        return command(options)
+    except _Failed as failed:
+        print(f"stafet-hub: {failed.line}", file=sys.stderr)
+        return failed.status
+    except BrokenPipeError:  # `stafet-hub status | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _new(_Parser, "stafet-hub", _TOP)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def add(
+        name: str, command: Callable[[argparse.Namespace], int], summary: str, text: str
+    ) -> argparse.ArgumentParser:
+        added = _new(commands.add_parser, name, text, help=summary)
+        added.set_defaults(command=command)
+        return added
+
+    run = add("run", _run, "collect and send", _RUN)
+    status = add("status", _status, "how the hub is", _STATUS)
+    check = add("check-config", _check_config, "everything wrong with hub.toml, at once", _CHECK)
+    identity = add("identity", _identity, "make the hub's key if there is none; print the public key", _IDENTITY)
+    decode = add("decode", _decode, "decode a characteristic value", _DECODE)
+    for parser_ in (run, status, check, identity):
+        parser_.add_argument("--config", type=Path, default=Path("hub.toml"), metavar="FILE", help="default: hub.toml")
+    for parser_ in (status, check, identity, decode):
+        parser_.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--lang", choices=("da", "en"), help="default: by LANG")
+    decode.add_argument("kind", choices=("gatt",), help="what the bytes are")
+    decode.add_argument("uuid", metavar="UUID", help="the characteristic")
+    decode.add_argument("hex", metavar="HEX", nargs="*", help="its value")
+    return parser
+
+
+def _new(make: Callable[..., argparse.ArgumentParser], name: str, text: str, **more: str) -> argparse.ArgumentParser:
+    return make(name, description=text, epilog=_STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # noqa: PLC0415  10 ms for those who ask
+
+        print(f"stafet-hub {version('stafet')}")
+        parser.exit(0)
+
+
+def _settings(options: argparse.Namespace, *, files: bool = False) -> "Config":
+    from edge.config import ConfigError, load  # noqa: PLC0415  see the top; so it is with every import below
+
+    try:
+        return load(options.config, files=files)
+    except ConfigError as error:
+        first, *others = map(str, error.faults)
+        more = f" (and {len(others)} more: stafet-hub check-config --config {options.config})" if others else ""
+        raise _Failed(CONFIGURATION, first + more) from error
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge import log  # noqa: PLC0415
+
+    log.set_up()
+    settings = _settings(options, files=True)
+    from edge import hub, outbox  # noqa: PLC0415
+
+    try:
+        hub.run(settings)
+    except outbox.OutboxBusy as error:
+        raise _Failed(UNAVAILABLE, f"{error}; end the other stafet-hub first") from error
+    except outbox.OutboxError as error:
+        raise _Failed(IO, f"{error}; check the disk") from error
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from edge import status  # noqa: PLC0415
+
+    settings = _settings(options)
+    document = status.ask(settings.hub.store)
+    if document is None:
+        from edge.clock import SystemClock  # noqa: PLC0415
+        from edge.outbox import Outbox, OutboxError  # noqa: PLC0415
+
+        try:
+            stats = Outbox.peek(settings.hub.store)
+        except OutboxError as error:
+            raise _Failed(IO, f"{error}; stafet-hub run mends what can be mended") from error
+        document = {**status.of_store(settings.hub.id, stats, SystemClock().now()), "running": False}
+    if options.json:
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        print(status.in_words(document, options.lang or status.language(os.environ)))
+    return 0 if document["running"] else UNAVAILABLE
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    from edge.config import ConfigError, Fault, load  # noqa: PLC0415
+
+    faults: tuple[Fault, ...] = ()
+    try:
+        load(options.config, files=True)
+    except ConfigError as error:
+        faults = error.faults
+    if options.json:
+        listed = [{"path": fault.path, "what": fault.what, "right": fault.right} for fault in faults]
+        print(json.dumps({"ok": not faults, "faults": listed}, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(map(str, faults)) or f"{options.config}: ok")
+    if faults:
+        raise _Failed(CONFIGURATION, f"{len(faults)} to correct in {options.config} and the files it names")
+    return 0
+
+
+def _identity(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    path = settings.hub.key
+    from edge.identity import establish  # noqa: PLC0415
+    from wire.errors import KeyFileError  # noqa: PLC0415
+
+    try:
+        identity = establish(path)
+    except KeyFileError as error:
+        raise _Failed(CONFIGURATION, f"{path} is {error}; move it away and run this again") from error
+    except PermissionError as error:
+        raise _Failed(NOT_PERMITTED, f"{path}: {error.strerror}; run as the user whose hub it is") from error
+    except OSError as error:
+        raise _Failed(CANNOT_CREATE, f"{path}: {error.strerror}; check its directory") from error
+    pem = identity.public_key_pem.decode()
+    if options.json:
+        print(json.dumps({"hub": settings.hub.id, "kid": identity.kid.hex(), "public_key": pem}, indent=2))
+    else:
+        print(pem, end="")
+    return 0
+
+
+def _decode(options: argparse.Namespace) -> int:
+    from wire import gatt, measurement_json  # noqa: PLC0415
+    from wire.errors import DecodeError, WireError  # noqa: PLC0415
+
+    try:
+        uuid = gatt.parse_uuid(options.uuid)
+    except WireError as error:
+        raise _Failed(MALFORMED, f"{error}, in UUID at byte 0") from error
+    if gatt.characteristic_name(uuid) is None:
+        raise _Failed(MALFORMED, f"no decoder for {gatt.short_uuid(uuid)}, in UUID at byte 0")
+    value = _bytes_of(" ".join(options.hex))
+    try:
+        measurements = gatt.decode(uuid, value)
+        described = {} if uuid in gatt.MEASUREMENTS or measurements else gatt.describe(uuid, value)
+    except DecodeError as error:
+        raise _Failed(MALFORMED, f"{gatt.short_uuid(uuid)}: {error}") from error
+    if options.json:
+        print(measurement_json.dumps(measurements, indent=2))
+    else:
+        from edge.table import described_table, measurement_table  # noqa: PLC0415
+
+        name = gatt.characteristic_name(uuid)
+        print(f"{gatt.short_uuid(uuid)} {name}, {len(value)} bytes")
+        print(measurement_table(measurements) if measurements else described_table(described))
+    return 0
+
+
+def _bytes_of(text: str) -> bytes:
+    """The bytes in hexadecimal text with spaces, colons, commas or dashes between them, each perhaps with 0x."""
+    value = bytearray()
+    for group in re.split(r"[\s:,_-]+", text.strip()):
+        digits = group[2:] if group[:2] in {"0x", "0X"} else group
+        for place in range(0, len(digits), 2):
+            pair = digits[place : place + 2]
+            if re.fullmatch("[0-9A-Fa-f]{2}", pair) is None:
+                what = "half a byte" if re.fullmatch("[0-9A-Fa-f]", pair) else "not hexadecimal"
+                raise _Failed(MALFORMED, f"HEX: {pair!a} is {what} at byte {len(value)}")
+            value.append(int(pair, 16))
+    return bytes(value)

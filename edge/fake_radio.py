@@ -1,0 +1,143 @@
+"""A radio without hardware, for tests of what stands on `edge.radio`: peripherals that behave, and misbehave on order.
+
+It keeps the rules of the real one: only a scanning radio sees; only a connected device can be read; a device that
+leaves makes every further operation fail; each operation takes its time.
+"""
+
+import asyncio
+from asyncio import Event
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from edge.radio import Characteristic, RadioError, Sighting
+
+OPERATION_S = 0.05
+"""What a connection, a read or a subscription takes; about two connection intervals."""
+
+
+@dataclass(slots=True, kw_only=True)
+class FakePeripheral:
+    """A device with readable values and measurements to subscribe to.
+
+    `faults` maps a step ("connect", "read", "subscribe", "close") to what happens there: a RadioError is raised,
+    "leave" ends the connection, "hang" never answers.
+    """
+
+    address: bytes
+    values: Mapping[int | bytes, bytes] = field(default_factory=dict)
+    measurements: Sequence[int | bytes] = ()
+    faults: dict[str, RadioError | str] = field(default_factory=dict)
+    when_subscribed: Callable[[], None] = lambda: None
+    subscribers: dict[int | bytes, Callable[[bytes], None]] = field(default_factory=dict)
+    link: "FakeLink | None" = None
+    connects: list[float] = field(default_factory=list)
+    """When a connection was tried."""
+
+    def notify(self, uuid: int | bytes, value: bytes) -> None:
+        """Send a measurement, if somebody is subscribed."""
+        self.subscribers[uuid](value)
+
+    def leave(self) -> None:
+        """Disconnect, as most devices do after their measurement."""
+        if self.link is not None:
+            self.link.end()
+
+    async def step(self, name: str) -> None:
+        await asyncio.sleep(OPERATION_S)
+        fault = self.faults.get(name)
+        if fault == "hang":
+            await asyncio.Event().wait()
+        elif fault == "leave":
+            self.leave()
+            raise RadioError("disconnected")
+        elif isinstance(fault, RadioError):
+            raise fault
+
+
+class FakeLink:
+    """A connection to a `FakePeripheral`."""
+
+    def __init__(self, radio: "FakeRadio", peripheral: FakePeripheral) -> None:
+        self._radio = radio
+        self._peripheral = peripheral
+        self.gone = Event()
+        self.closed = False
+        uuids = [*peripheral.values, *peripheral.measurements]
+        self.characteristics: Sequence[Characteristic] = tuple(
+            Characteristic(
+                uuid=uuid,
+                handle=handle,
+                readable=uuid in peripheral.values,
+                notifies=uuid in peripheral.measurements,
+            )
+            for handle, uuid in enumerate(uuids, 1)
+        )
+
+    def end(self) -> None:
+        self._peripheral.link = None
+        self._peripheral.subscribers.clear()
+        self._radio.open.discard(self)
+        self.gone.set()
+
+    async def _step(self, name: str) -> None:
+        if self.gone.is_set():
+            raise RadioError("disconnected")
+        await self._peripheral.step(name)
+
+    async def read(self, characteristic: Characteristic) -> bytes:
+        await self._step("read")
+        return self._peripheral.values[characteristic.uuid]
+
+    async def subscribe(self, characteristic: Characteristic, received: Callable[[bytes], None]) -> None:
+        await self._step("subscribe")
+        self._peripheral.subscribers[characteristic.uuid] = received
+        self._peripheral.when_subscribed()
+
+    async def close(self) -> None:
+        self.closed = True
+        if not self.gone.is_set():
+            await self._step("close")
+            self.end()
+
+
+class FakeRadio:
+    """An adapter with peripherals around it."""
+
+    def __init__(self, *peripherals: FakePeripheral) -> None:
+        self.peripherals = {peripheral.address: peripheral for peripheral in peripherals}
+        self.heard = 0
+        self.fault: RadioError | None = None
+        """Why scanning cannot start, while set."""
+        self.scans = 0
+        self.open: set[FakeLink] = set()
+        self.links: list[FakeLink] = []
+        self.most_open = 0
+        self._seen: Callable[[Sighting], None] | None = None
+
+    def advertise(self, address: bytes, name: str = "") -> None:
+        """Send one advertisement."""
+        if self._seen is not None:
+            self.heard += 1
+            self._seen(Sighting(address=address, name=name))
+
+    @asynccontextmanager
+    async def scan(self, seen: Callable[[Sighting], None]) -> AsyncIterator[None]:
+        if self.fault is not None:
+            raise self.fault
+        self.scans += 1
+        self._seen = seen
+        try:
+            yield
+        finally:
+            self._seen = None
+
+    async def connect(self, sighting: Sighting) -> FakeLink:
+        peripheral = self.peripherals[sighting.address]
+        peripheral.connects.append(asyncio.get_running_loop().time())
+        await peripheral.step("connect")
+        peripheral.link = link = FakeLink(self, peripheral)
+        self.open.add(link)
+        self.links.append(link)
+        self.most_open = max(self.most_open, len(self.open))
+        return link

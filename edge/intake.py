@@ -1,0 +1,66 @@
+"""From the radio's callback into the outbox: committed at once, in order of arrival.
+
+`take` returns after the commit, so nothing that was counted is lost when the hub is killed. What the outbox refuses
+for the moment (the disk is full) is held in memory, later readings queue behind it, and `retry` puts them in order.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from edge.log import event
+from edge.outbox import OutboxError
+
+MAX_HELD: Final = 2000
+"""Readings in memory while the outbox takes none: under 1 MB, and a day of a busy home."""
+
+
+class Intake:
+    """The one door from collecting to the outbox."""
+
+    def __init__(self, *, put: Callable[[bytes], int], stored: Callable[[], None]) -> None:
+        """`put` commits a reading and gives its number; `stored` is told after each commit."""
+        self._put = put
+        self._stored = stored
+        self._held: deque[bytes] = deque()
+        self.dropped = 0
+        """Readings lost because the outbox took none and memory was full."""
+
+    @property
+    def held(self) -> int:
+        """Readings that wait in memory."""
+        return len(self._held)
+
+    def take(self, encoded: bytes) -> int | None:
+        """Commit a reading; its number, or None if it had to be held (or, at the bound, dropped)."""
+        self.retry()
+        if not self._held:
+            try:
+                seq = self._put(encoded)
+            except OutboxError as error:
+                event("outbox_refused", logging.ERROR, error=type(error).__name__, detail=str(error))
+            else:
+                self._stored()
+                return seq
+        if len(self._held) < MAX_HELD:
+            self._held.append(encoded)
+        else:
+            self.dropped += 1
+            event("reading_dropped", logging.ERROR, count=self.dropped, held=len(self._held))
+        return None
+
+    def retry(self) -> None:
+        """Commit what is held, as far as the outbox takes it."""
+        count = 0
+        try:
+            while self._held:
+                self._put(self._held[0])
+                self._held.popleft()
+                count += 1
+        except OutboxError:
+            return
+        finally:
+            if count:
+                event("held_readings_stored", count=count, held=len(self._held))
+                self._stored()

@@ -1,0 +1,82 @@
+"""The seam to the radio: what collecting needs of Bluetooth LE, and nothing of how it is done.
+
+`edge.ble` stands behind it in a home (bleak over BlueZ), `edge.fake_radio` in tests.
+"""
+
+from asyncio import Event
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class RadioError(Exception):
+    """The radio, BlueZ or the other side did not do it. Expected: devices go away as they please.
+
+    `reason` is one word for machines; `detail` is what the library said.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A device that advertises now, or is connected to us already; `handle` is the radio's own."""
+
+    address: bytes
+    random: bool = False
+    name: str = ""
+    handle: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Characteristic:
+    """A characteristic of a connected device; two of one kind differ in `handle`."""
+
+    uuid: int | bytes
+    handle: int
+    readable: bool = False
+    notifies: bool = False
+    """It can notify or indicate."""
+
+
+class Link(Protocol):
+    """A connection to a device whose services are discovered. Every method may raise RadioError."""
+
+    @property
+    def characteristics(self) -> Sequence[Characteristic]: ...
+
+    @property
+    def gone(self) -> Event:
+        """Set when the connection has ended, from whichever side."""
+        ...
+
+    async def read(self, characteristic: Characteristic) -> bytes: ...
+
+    async def subscribe(self, characteristic: Characteristic, received: Callable[[bytes], None]) -> None:
+        """Enable notifications or indications; `received` is called with each, in order, in the event loop."""
+        ...
+
+    async def close(self) -> None:
+        """End subscriptions and connection. To be called once, also when the connection is gone."""
+        ...
+
+
+class Radio(Protocol):
+    """One adapter."""
+
+    @property
+    def heard(self) -> int:
+        """How many advertisements of any device came in so far: whether the radio hears at all."""
+        ...
+
+    def scan(self, seen: Callable[[Sighting], None]) -> AbstractAsyncContextManager[None]:
+        """Look for the wanted devices while entered. Entering may raise RadioError; leaving never does."""
+        ...
+
+    async def connect(self, sighting: Sighting) -> Link:
+        """Connect and discover services; cancelling it ends the attempt."""
+        ...
