@@ -11,6 +11,7 @@ bytes are made, for both directions.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NoReturn
 
@@ -39,6 +40,9 @@ MAX_INTEGER: Final = (1 << 53) - 1
 """Every integer is exact in JSON and SQLite. In microseconds it is the year 2255, later than Linux lets a clock be set."""
 
 _KIND_GATT: Final = 1
+_BATCH_KEYS: Final = frozenset(range(1, 9))
+_READING_KEYS: Final = (frozenset(range(1, 6)), frozenset(range(1, 7)))
+_DEVICE_KEYS: Final = tuple(frozenset(keys) for keys in ((1,), (1, 3), (1, 2), (1, 2, 3)))
 _BASE_UUID_HEAD: Final = bytes(2)
 _BASE_UUID_TAIL: Final = bytes.fromhex("00001000800000805f9b34fb")
 _NULL: Final = b"\xf6"
@@ -213,10 +217,10 @@ def _encode_batch(
 
 def _decode_batch(opened: cose.Opened, envelope_digest: bytes) -> VerifiedBatch:
     item = cbor.decode(opened.payload)
-    if type(item) is not dict or item.keys() != {1, 2, 3, 4, 5, 6, 7, 8}:
+    if type(item) is not dict or item.keys() != _BATCH_KEYS:
         _malformed("a batch is a map with the keys 1 to 8")
     if item[1] != VERSION:
-        _malformed(f"a batch of version {item[1]!r:.20}, this reads version {VERSION}")
+        _malformed(f"a batch of another version than {VERSION}")
     hub, first = _text(item[2], "hub"), _int(item[4], "first")
     epoch, previous, oldest = _bytes(item[3], "epoch"), _bytes(item[5], "previous"), _int(item[6], "oldest")
     sealed = _decode_clock(item[8])
@@ -256,10 +260,10 @@ def _decode_batch(opened: cose.Opened, envelope_digest: bytes) -> VerifiedBatch:
 
 
 def _decode_reading(item: object) -> Reading:
-    if type(item) is not dict or item.keys() not in ({1, 2, 3, 4, 5}, {1, 2, 3, 4, 5, 6}):
+    if type(item) is not dict or item.keys() not in _READING_KEYS:
         _malformed("a reading is a map with the keys 1 to 5, and 6 if it has context")
     if item[1] != _KIND_GATT:
-        _malformed(f"a reading of kind {item[1]!r:.20}, only 1 (GATT value) is known")
+        _malformed("a reading of another kind than 1, GATT value")
     context = item.get(6, [])
     if type(context) is not list:
         _malformed("context is not an array")
@@ -281,7 +285,7 @@ def _decode_context(item: object) -> Context:
 
 
 def _decode_device(item: object) -> Device:
-    if type(item) is not dict or not item.keys() <= {1, 2, 3} or 1 not in item:
+    if type(item) is not dict or item.keys() not in _DEVICE_KEYS:
         _malformed("a device is a map with the key 1, and 2 and 3 if it has them")
     random = item.get(2, False)
     if type(random) is not bool:
@@ -330,6 +334,7 @@ def _encode_clock(clock: Clock) -> bytes:
     )
 
 
+@lru_cache(maxsize=256)
 def _encode_characteristic(characteristic: int | bytes) -> bytes:
     if isinstance(characteristic, int):
         _need(0 <= characteristic <= 0xFFFF, "a short UUID is 16 bits")
@@ -341,7 +346,8 @@ def _encode_characteristic(characteristic: int | bytes) -> bytes:
 
 
 def _uint(number: int) -> bytes:
-    _need(0 <= number <= MAX_INTEGER, "an integer is from 0 to 2^53 - 1")
+    if not 0 <= number <= MAX_INTEGER:
+        _malformed("an integer is from 0 to 2^53 - 1")
     return cbor.uint(number)
 
 

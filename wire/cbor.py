@@ -10,6 +10,7 @@ reading and a batch are put together from them.
 """
 
 from collections.abc import Mapping, Sequence
+from struct import Struct
 from typing import Final, NoReturn, TypeAlias
 
 import cbor2
@@ -22,6 +23,8 @@ MAX_DEPTH: Final = 8
 """A batch nests 5 deep; more is an attack on somebody's stack."""
 
 _INTEGER_END: Final = 1 << 64
+_BYTES: Final = tuple(bytes((byte,)) for byte in range(256))
+_HEAD_1, _HEAD_2, _HEAD_4, _HEAD_8 = (Struct(f">B{size}").pack for size in "BHIQ")
 
 
 def dumps(value: Value) -> bytes:
@@ -85,14 +88,14 @@ def mapping(length: int) -> bytes:
 def _head(major: int, argument: int) -> bytes:
     """The shortest head (RFC 8949, 3)."""
     if argument < 24:
-        return bytes((major | argument,))
+        return _BYTES[major + argument]
     if argument < 1 << 8:
-        return bytes((major | 24, argument))
+        return _HEAD_1(major + 24, argument)
     if argument < 1 << 16:
-        return bytes((major | 25,)) + argument.to_bytes(2)
+        return _HEAD_2(major + 25, argument)
     if argument < 1 << 32:
-        return bytes((major | 26,)) + argument.to_bytes(4)
-    return bytes((major | 27,)) + argument.to_bytes(8)
+        return _HEAD_4(major + 26, argument)
+    return _HEAD_8(major + 27, argument)
 
 
 def _ordered(value: object, depth: int) -> object:

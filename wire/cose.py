@@ -89,7 +89,10 @@ class Unverified:
 def seal(payload: bytes, content_type: str, signer: Signer) -> bytes:
     """Sign `payload`; the same arguments give the same bytes, if the signer is deterministic."""
     protected = _protected(content_type, signer.kid)
-    signature = _lower_s(signer.sign(_to_be_signed(protected, payload)))
+    signature = signer.sign(_to_be_signed(protected, payload))
+    if len(signature) != SIGNATURE_BYTES:
+        _malformed(f"the signer made a signature of {len(signature)} bytes, r || s has {SIGNATURE_BYTES}")
+    signature = lower_s(signature)
     envelope = b"".join(
         (_TAG_AND_ARRAY, cbor.bstr(protected), _NO_UNPROTECTED, cbor.bstr(payload), _SIGNATURE_HEAD, signature)
     )
@@ -134,22 +137,30 @@ def read(envelope: bytes, content_type: str) -> Unverified:
 
 def verify(unverified: Unverified, key: PublicKey) -> Opened:
     """Check the signature; EnvelopeError(BAD_SIGNATURE) if it is not the one that the key's owner makes."""
-    r, s = int.from_bytes(unverified.signature[:32]), int.from_bytes(unverified.signature[32:])
-    if not (0 < r < _ORDER and 0 < s <= _ORDER // 2):
-        raise EnvelopeError(Refusal.BAD_SIGNATURE, "r or s is out of range, or s is the higher of its two values")
     signed = _to_be_signed(_protected(unverified.content_type, unverified.kid), unverified.payload)
-    if not is_signature(signed, encode_dss_signature(r, s), key):
+    if not is_signature(unverified.signature, signed, key):
         raise EnvelopeError(Refusal.BAD_SIGNATURE, f"the owner of key {unverified.kid.hex()} did not sign these bytes")
     return Opened(payload=unverified.payload, kid=unverified.kid)
 
 
-def is_signature(signed: bytes, der: bytes, key: PublicKey) -> bool:
-    """Plain ECDSA P-256 with SHA-256, without our rule for s; apart, so that outside vectors can test it."""
+def is_signature(signature: bytes, signed: bytes, key: PublicKey) -> bool:
+    """Whether r || s is the ES256 signature of `signed` with the lower s. (RFC 9053, 2.1; the rule for s is ours.)"""
+    if len(signature) != SIGNATURE_BYTES:
+        return False
+    r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
+    if not (0 < r < _ORDER and 0 < s <= _ORDER // 2):
+        return False
     try:
-        key.verify(der, signed, _ES256)
+        key.verify(encode_dss_signature(r, s), signed, _ES256)
     except InvalidSignature:
         return False
     return True
+
+
+def lower_s(signature: bytes) -> bytes:
+    """The same signature with the lower of the two values of s."""
+    s = int.from_bytes(signature[32:])
+    return signature[:32] + (_ORDER - s).to_bytes(32) if _ORDER // 2 < s < _ORDER else signature
 
 
 def thumbprint(public_key: PublicKey) -> bytes:
@@ -211,11 +222,6 @@ def _prefix(content_type: str) -> bytes:
 def _to_be_signed(protected: bytes, payload: bytes) -> bytes:
     """Sig_structure (RFC 9052, 4.4), with no external data."""
     return b"".join((b"\x84\x6aSignature1", cbor.bstr(protected), b"\x40", cbor.bstr(payload)))
-
-
-def _lower_s(signature: bytes) -> bytes:
-    s = int.from_bytes(signature[32:])
-    return signature if s <= _ORDER // 2 else signature[:32] + (_ORDER - s).to_bytes(32)
 
 
 def _p256(key: PublicKey) -> PublicKey:

@@ -22,8 +22,8 @@ class ClockState(IntEnum):
 class Clock:
     """The hub's clock at one moment: wall time, and monotonic time within one boot, so that it can be corrected later.
 
-    `wall_us` and `mono_us` are microseconds (Unix epoch UTC; since an arbitrary point of this boot); `boot` is 16
-    bytes, new at every boot; `uncertainty_ms` is None where the hub cannot tell.
+    `wall_us` and `mono_us` are microseconds (Unix epoch UTC; since an arbitrary point of this boot), from 0 to
+    2**53 - 1; `boot` is 16 bytes, new at every boot; `uncertainty_ms` is None where the hub cannot tell.
     """
 
     wall_us: int
@@ -55,7 +55,7 @@ class Context:
 class Reading:
     """One GATT characteristic value as notified or indicated, with its context.
 
-    `characteristic` is the 16-bit number of a Bluetooth SIG UUID, or the 16 bytes of any other.
+    `characteristic` is the 16-bit number of a Bluetooth SIG UUID, or the 16 bytes of any other, as its text has them.
     """
 
     device: Device

@@ -110,13 +110,13 @@ def open_receipt(envelope: bytes, keys: Callable[[bytes], PublicKey | None]) -> 
 def _decode(item: object) -> Receipt:
     if type(item) is not dict or not {1, 2, 3} <= item.keys() <= set(range(1, 9)):
         _malformed("a receipt is a map with the keys 1 to 3, and 4 to 8 as it needs them")
-    if item[1] != VERSION:
-        _malformed(f"a receipt of version {item[1]!r:.20}, this reads version {VERSION}")
     for key, (name, kind) in _FIELDS.items():
         if key in item and type(item[key]) is not kind:
             _malformed(f"{name} is not of its type")
+    if item[1] != VERSION:
+        _malformed(f"a receipt of another version than {VERSION}")
     if 7 in item and item[7] not in _REFUSALS:
-        _malformed(f"{item[7]!r:.40} is not a refusal")
+        _malformed("an unknown word of refusal")
     return Receipt(
         hub=item[2],
         time_us=item[3],
@@ -129,6 +129,7 @@ def _decode(item: object) -> Receipt:
 
 
 _FIELDS: Final = {
+    1: ("version", int),
     2: ("hub", str),
     3: ("time", int),
     4: ("epoch", bytes),

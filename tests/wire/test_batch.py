@@ -1,0 +1,432 @@
+"""Batches: readings survive, the chain holds over every grouping, and nothing but what a hub signed is opened."""
+
+import dataclasses
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.wire.envelopes import (
+    BOOT,
+    BRIDGE_KEY,
+    BRIDGE_SIGNER,
+    CLOCK,
+    EPOCH,
+    HUB,
+    HUB_KEY,
+    HUB_SIGNER,
+    READING,
+    clocks,
+    hub_keys,
+    numbers,
+    opened_batch,
+    readings,
+    sealed_again,
+    sealed_batch,
+)
+from wire import batch, cbor, cose
+from wire.batch import (
+    GENESIS,
+    MAX_INTEGER,
+    HubKey,
+    VerifiedBatch,
+    VerifiedReading,
+    chain,
+    count_that_fit,
+    encode_reading,
+    open_batch,
+    parse_reading,
+    seal_batch,
+)
+from wire.errors import EnvelopeError, Refusal
+from wire.evidence import Clock, ClockState, Context, Device, Reading
+from wire.receipt import Receipt, seal_receipt
+
+LARGEST = Reading(
+    device=Device(address=bytes(6), random=True, name="x" * 248),
+    received=Clock(
+        wall_us=MAX_INTEGER, mono_us=MAX_INTEGER, boot=BOOT, state=ClockState.UNSET, uncertainty_ms=MAX_INTEGER
+    ),
+    characteristic=bytes(range(16)),
+    value=bytes(512),
+    context=(Context(characteristic=bytes(range(16)), mono_us=MAX_INTEGER, value=bytes(512)),) * 32,
+)
+
+
+def refusal(envelope, keys=hub_keys):
+    with pytest.raises(EnvelopeError) as refused:
+        open_batch(envelope, keys)
+    return refused.value.reason
+
+
+def payload_of(**changes):
+    """The decoded payload of a sound batch of one reading, with other values under some keys."""
+    payload = cbor.decode(cose.read(sealed_batch(), batch.CONTENT_TYPE).payload)
+    return payload | {int(key.removeprefix("key")): value for key, value in changes.items()}
+
+
+def signed(payload):
+    """An envelope with this hub's sound signature over any payload."""
+    data = payload if isinstance(payload, bytes) else cbor.dumps(payload)
+    return cose.seal(data, batch.CONTENT_TYPE, HUB_SIGNER)
+
+
+def with_reading(**changes):
+    """A payload whose reading has other values under some keys."""
+    reading = payload_of()[7][0]
+    changed = reading | {int(key.removeprefix("key")): value for key, value in changes.items()}
+    return payload_of(key7=[{key: value for key, value in changed.items() if value is not ...}])
+
+
+# Readings.
+
+
+@given(readings)
+def test_every_reading_survives_storing(reading):
+    encoded = encode_reading(reading)
+    again = parse_reading(encoded)
+    assert reading == again
+    assert encoded == encode_reading(again)
+
+
+@given(readings)
+def test_readings_are_written_as_any_deterministic_cbor_encoder_would_write_them(reading):
+    encoded = encode_reading(reading)
+    assert encoded == cbor.dumps(cbor.loads(encoded, max_bytes=batch.MAX_READING_BYTES))
+
+
+def test_the_largest_lawful_reading_survives_storing_and_fits_a_batch():
+    encoded = encode_reading(LARGEST)
+    assert len(encoded) <= batch.MAX_READING_BYTES
+    assert parse_reading(encoded) == LARGEST
+    assert opened_batch(sealed_batch(LARGEST)).readings[0].reading == LARGEST
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": bytes(513)},
+        {"characteristic": -1},
+        {"characteristic": 0x10000},
+        {"characteristic": bytes(15)},
+        {"characteristic": bytes.fromhex("00002a5e00001000800000805f9b34fb")},
+        {"context": (Context(characteristic=1, mono_us=0, value=b""),) * 33},
+        {"context": (Context(characteristic=1, mono_us=-1, value=b""),)},
+        {"context": (Context(characteristic=1, mono_us=0, value=bytes(513)),)},
+        {"device": Device(address=bytes(5))},
+        {"device": Device(address=bytes(6), name="æ" * 125)},
+        {"device": Device(address=bytes(6), name="\ud800")},
+        {"received": dataclasses.replace(CLOCK, wall_us=-1)},
+        {"received": dataclasses.replace(CLOCK, mono_us=1 << 53)},
+        {"received": dataclasses.replace(CLOCK, boot=bytes(15))},
+        {"received": dataclasses.replace(CLOCK, uncertainty_ms=-1)},
+    ],
+    ids=str,
+)
+def test_a_reading_out_of_bounds_is_not_stored(changes):
+    with pytest.raises(EnvelopeError) as refused:
+        encode_reading(dataclasses.replace(READING, **changes))
+    assert refused.value.reason is Refusal.MALFORMED
+
+
+def test_uuids_that_only_resemble_short_ones_are_written_in_full():
+    for uuid in ("00012a5e00001000800000805f9b34fb", "00002a5e00001000800000805f9b34fc"):
+        reading = dataclasses.replace(READING, characteristic=bytes.fromhex(uuid))
+        assert reading == parse_reading(encode_reading(reading))
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xa0", b"\x80", b"\x01", b"\xff", bytes(20 * 1024 + 1)], ids=len)
+def test_damaged_readings_are_not_parsed(damage):
+    with pytest.raises(EnvelopeError):
+        parse_reading(damage)
+    with pytest.raises(EnvelopeError):
+        parse_reading(encode_reading(READING) + damage[:1] if damage else b"")
+
+
+# The chain.
+
+
+def test_the_chain_is_the_hash_that_the_document_says():
+    encoded = encode_reading(READING)
+    expected = hashlib.sha256(GENESIS + hashlib.sha256(encoded).digest()).digest()
+    assert expected == chain(GENESIS, encoded) == opened_batch(sealed_batch()).readings[0].chain
+
+
+@given(st.lists(readings, min_size=1, max_size=8), st.data())
+@settings(max_examples=30)
+def test_every_grouping_into_batches_proves_the_same_chain(several, data):
+    whole = opened_batch(sealed_batch(*several))
+    cut = data.draw(st.integers(1, len(several)))
+    head = opened_batch(sealed_batch(*several[:cut]))
+    parts = list(head.readings)
+    if cut < len(several):
+        tail = opened_batch(sealed_batch(*several[cut:], first=cut + 1, previous=head.readings[-1].chain))
+        parts += tail.readings
+    assert [(each.seq, each.encoded, each.chain) for each in whole.readings] == [
+        (each.seq, each.encoded, each.chain) for each in parts
+    ]
+
+
+# Batches.
+
+
+@given(
+    several=st.lists(readings, min_size=1, max_size=4),
+    header=st.fixed_dictionaries(
+        {
+            "epoch": st.binary(min_size=8, max_size=8),
+            "first": st.integers(2, MAX_INTEGER - 10),
+            "previous": st.binary(min_size=32, max_size=32),
+            "sealed": clocks,
+        }
+    ),
+    data=st.data(),
+)
+def test_every_batch_opens_to_what_was_sealed_and_seals_to_the_same_bytes(several, header, data):
+    header["oldest"] = data.draw(st.integers(1, header["first"]))
+    envelope = sealed_batch(*several, **header)
+    opened = opened_batch(envelope)
+    assert opened.hub == HUB
+    assert header == {name: getattr(opened, name) for name in header}
+    assert several == [each.reading for each in opened.readings]
+    assert [encode_reading(each) for each in several] == [each.encoded for each in opened.readings]
+    assert list(range(header["first"], opened.last + 1)) == [each.seq for each in opened.readings]
+    assert (hashlib.sha256(envelope).digest(), HUB_SIGNER.kid) == (opened.digest, opened.kid)
+    assert envelope == sealed_again(opened)
+
+
+def test_sixty_four_ordinary_readings_fit_and_a_sixty_fifth_is_left():
+    encoded = [encode_reading(READING)] * 65
+    assert count_that_fit(encoded) == 64
+    assert opened_batch(sealed_batch(*[READING] * 64)).last == 64
+    with pytest.raises(EnvelopeError):
+        sealed_batch(*[READING] * 65)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_as_many_large_readings_are_taken_as_surely_fit(count):
+    encoded = [encode_reading(LARGEST)] * count
+    fitting = count_that_fit(encoded)
+    assert fitting == count
+    envelope = seal_batch(
+        hub="h" * 36,
+        epoch=EPOCH,
+        first=MAX_INTEGER - 64,
+        previous=bytes(32),
+        oldest=MAX_INTEGER - 64,
+        readings=encoded,
+        sealed=LARGEST.received,
+        signer=HUB_SIGNER,
+    )
+    assert len(envelope) <= cose.MAX_ENVELOPE_BYTES
+    assert count_that_fit([*encoded, *[encode_reading(LARGEST)] * 3]) == 3
+
+
+def test_all_of_an_envelope_but_its_readings_is_within_the_room_kept_for_it():
+    encoded = encode_reading(READING)
+    envelope = seal_batch(
+        hub="h" * 36,
+        epoch=EPOCH,
+        first=MAX_INTEGER - 64,
+        previous=bytes(32),
+        oldest=MAX_INTEGER - 64,
+        readings=[encoded],
+        sealed=LARGEST.received,
+        signer=HUB_SIGNER,
+    )
+    assert len(envelope) - len(encoded) + 5 <= batch._BATCH_OVERHEAD_BYTES
+
+
+def test_nothing_fits_of_nothing():
+    assert count_that_fit([]) == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hub": ""},
+        {"hub": "h" * 37},
+        {"hub": "Hub"},
+        {"hub": "hub/1"},
+        {"hub": "hub-1\n"},
+        {"epoch": bytes(7)},
+        {"previous": bytes(31)},
+        {"previous": b"\1" * 32},
+        {"first": 0},
+        {"first": -1},
+        {"oldest": 0},
+        {"oldest": 2},
+        {"first": MAX_INTEGER, "previous": b"\1" * 32},
+        {"sealed": dataclasses.replace(CLOCK, boot=b"")},
+    ],
+    ids=str,
+)
+def test_a_batch_out_of_bounds_is_not_sealed(changes):
+    with pytest.raises(EnvelopeError) as refused:
+        sealed_batch(**changes)
+    assert refused.value.reason is Refusal.MALFORMED
+
+
+def test_a_batch_without_readings_is_not_sealed():
+    with pytest.raises(EnvelopeError):
+        seal_batch(
+            hub=HUB, epoch=EPOCH, first=1, previous=GENESIS, oldest=1, readings=[], sealed=CLOCK, signer=HUB_SIGNER
+        )
+
+
+# Refusals.
+
+
+def test_the_signed_helper_signs_what_opens():
+    assert opened_batch(signed(payload_of())) == opened_batch(sealed_batch())
+    assert opened_batch(signed(with_reading(key6=...)))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param([], id="an array"),
+        pytest.param({}, id="an empty map"),
+        pytest.param(payload_of(key1=0), id="version 0"),
+        pytest.param(payload_of(key1=2), id="version 2"),
+        pytest.param(payload_of(key1=True), id="version true"),
+        pytest.param(payload_of(key9=0), id="one key more"),
+        pytest.param({key: value for key, value in payload_of().items() if key != 8}, id="one key less"),
+        pytest.param(payload_of(key2=b"hub-0001"), id="hub as bytes"),
+        pytest.param(payload_of(key2="HUB"), id="hub in capitals"),
+        pytest.param(payload_of(key3=bytes(9)), id="a long epoch"),
+        pytest.param(payload_of(key4=0), id="first 0"),
+        pytest.param(payload_of(key4=-1), id="first -1"),
+        pytest.param(payload_of(key4=True), id="first true"),
+        pytest.param(payload_of(key4=1 << 53), id="first 2^53"),
+        pytest.param(payload_of(key5=b"\1" * 32), id="something before the first"),
+        pytest.param(payload_of(key5=bytes(31)), id="a short chain value"),
+        pytest.param(payload_of(key6=2), id="oldest after first"),
+        pytest.param(payload_of(key6=0), id="oldest 0"),
+        pytest.param(payload_of(key7=[]), id="no readings"),
+        pytest.param(payload_of(key7={}), id="readings as a map"),
+        pytest.param(payload_of(key7=payload_of()[7] * 65), id="65 readings"),
+        pytest.param(payload_of(key7=[encode_reading(READING)]), id="a reading in a byte string"),
+        pytest.param(payload_of(key8=[]), id="no clock"),
+        pytest.param(payload_of(key8=[0, 0, BOOT, 3, None]), id="clock state 3"),
+        pytest.param(payload_of(key8=[0, 0, BOOT, False, None]), id="clock state false"),
+        pytest.param(payload_of(key8=[0, 0, BOOT, 0]), id="a short clock"),
+        pytest.param(payload_of(key8=[0, 0, BOOT, 0, None, 0]), id="a long clock"),
+        pytest.param(payload_of(key8=[-1, 0, BOOT, 0, None]), id="a clock before 1970"),
+        pytest.param(payload_of(key8=[1 << 53, 0, BOOT, 0, None]), id="a clock after 2255"),
+        pytest.param(payload_of(key8=[0, 0, BOOT[1:], 0, None]), id="a short boot id"),
+        pytest.param(with_reading(key1=2), id="a reading of kind 2"),
+        pytest.param(with_reading(key7=0), id="a reading with one key more"),
+        pytest.param(with_reading(key5=...), id="a reading without value"),
+        pytest.param(with_reading(key2={}), id="a device without address"),
+        pytest.param(with_reading(key2={1: bytes(7)}), id="a long address"),
+        pytest.param(with_reading(key2={1: bytes(6), 2: False}), id="a default that is present: random"),
+        pytest.param(with_reading(key2={1: bytes(6), 2: 1}), id="random as a number"),
+        pytest.param(with_reading(key2={1: bytes(6), 3: ""}), id="a default that is present: name"),
+        pytest.param(with_reading(key2={1: bytes(6), 3: b"x"}), id="name as bytes"),
+        pytest.param(with_reading(key2={1: bytes(6), 3: "x" * 249}), id="a long name"),
+        pytest.param(with_reading(key2={1: bytes(6), 4: 0}), id="a device with one key more"),
+        pytest.param(with_reading(key4=0x10000), id="a characteristic of 17 bits"),
+        pytest.param(with_reading(key4=bytes(4)), id="a characteristic of 4 bytes"),
+        pytest.param(
+            with_reading(key4=bytes.fromhex("00002a5e00001000800000805f9b34fb")), id="a short UUID written in full"
+        ),
+        pytest.param(with_reading(key5="text"), id="value as text"),
+        pytest.param(with_reading(key5=bytes(513)), id="a long value"),
+        pytest.param(with_reading(key6=[]), id="a default that is present: context"),
+        pytest.param(with_reading(key6={}), id="context as a map"),
+        pytest.param(with_reading(key6=[[1, 0]]), id="a short context item"),
+        pytest.param(with_reading(key6=[[1, 0, b"", 0]]), id="a long context item"),
+        pytest.param(with_reading(key6=[[1, None, b""]]), id="a context item without time"),
+        pytest.param(with_reading(key6=[[1, 0, b""]] * 33), id="33 context items"),
+    ],
+)
+def test_a_soundly_signed_payload_that_breaks_a_rule_is_malformed(payload):
+    assert refusal(signed(payload)) is Refusal.MALFORMED
+
+
+def test_a_soundly_signed_payload_in_another_form_is_malformed():
+    sound = cose.read(sealed_batch(), batch.CONTENT_TYPE).payload
+    for changed in (
+        sound + b"\0",
+        sound.replace(b"\x04\x01\x05", b"\x04\x18\x01\x05", 1),
+        sound.replace(b"\x06\x01\x07\x81", b"\x06\x01\x07\x98\x01", 1),
+        sound.replace(b"\x07\x81", b"\x07\x9f", 1),
+        b"\xd9\xd9\xf7" + sound,
+        b"\xb8\x08" + sound[1:],
+        sound.replace(b"\xa8\x01\x01", b"\xa8\x01\xf9\x3c\x00", 1),
+    ):
+        assert changed != sound
+        assert refusal(signed(changed)) is Refusal.MALFORMED
+
+
+def test_a_truncated_batch_is_malformed():
+    envelope = sealed_batch()
+    for length in range(len(envelope)):
+        assert refusal(envelope[:length]) is Refusal.MALFORMED
+
+
+def test_no_bit_of_a_batch_can_be_flipped():
+    envelope = sealed_batch()
+    for at in range(0, len(envelope) * 8, 3):
+        changed = bytearray(envelope)
+        changed[at // 8] ^= 1 << at % 8
+        assert refusal(bytes(changed)) in (Refusal.MALFORMED, Refusal.UNKNOWN_KEY, Refusal.BAD_SIGNATURE)
+
+
+def test_a_batch_of_a_stranger_is_of_an_unknown_key():
+    assert refusal(sealed_batch(signer=BRIDGE_SIGNER)) is Refusal.UNKNOWN_KEY
+
+
+def test_a_batch_whose_readings_were_exchanged_has_a_bad_signature():
+    one = sealed_batch()
+    other = sealed_batch(dataclasses.replace(READING, value=bytes.fromhex("0063004800")))
+    assert refusal(other[:-64] + one[-64:]) is Refusal.BAD_SIGNATURE
+
+
+def test_a_hub_cannot_speak_for_another():
+    assert refusal(sealed_batch(hub="hub-0002")) is Refusal.WRONG_HUB
+
+
+def test_a_key_registered_to_another_hub_cannot_speak_for_this_one():
+    other = HubKey(hub="hub-0002", public_key=HUB_KEY.public_key())
+    assert refusal(sealed_batch(), lambda kid: other) is Refusal.WRONG_HUB
+
+
+def test_a_receipt_is_not_a_batch():
+    envelope = seal_receipt(Receipt(hub=HUB, time_us=0), BRIDGE_SIGNER)
+    stranger = HubKey(hub=HUB, public_key=BRIDGE_KEY.public_key())
+    assert refusal(envelope, lambda kid: stranger) is Refusal.MALFORMED
+
+
+@given(numbers)
+def test_refusals_tell_no_values(seq):
+    with pytest.raises(EnvelopeError) as refused:
+        opened_batch(signed(payload_of(key1=seq + 2)))
+    assert str(seq + 2) not in str(refused.value).replace("than 1", "")
+
+
+# Verified is a type.
+
+
+@pytest.mark.parametrize("kind", [VerifiedBatch, VerifiedReading])
+def test_only_opening_makes_a_verified_value(kind):
+    with pytest.raises(TypeError):
+        kind()
+
+
+def test_a_verified_batch_cannot_be_changed_or_copied_with_changes():
+    opened = opened_batch(sealed_batch())
+    with pytest.raises(TypeError):
+        dataclasses.replace(opened, hub="hub-0002")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        opened.hub = "hub-0002"
+
+
+def test_verified_values_have_all_their_fields():
+    opened = opened_batch(sealed_batch())
+    for value in (opened, opened.readings[0]):
+        assert repr(value)
+        assert all(hasattr(value, field.name) for field in dataclasses.fields(value))
