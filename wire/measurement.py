@@ -6,7 +6,7 @@ one kind of content: a number, components, a coded value, bits or samples. Times
 """
 
 import re
-from calendar import monthrange
+from calendar import isleap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +18,8 @@ from wire.errors import WireError
 
 # Proleptic dates before the Gregorian calendar have no meaning to anyone downstream (GATT Date Time, 2A08).
 _FIRST_YEAR: Final = 1582
-_LEAP_YEAR: Final = 2000
+# With the month unknown any day up to 31, with the year unknown also 29 February.
+_DAYS: Final = (31, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MAX_OFFSET_MIN: Final = 14 * 60
 _ISO_TIME: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6}))?"
@@ -131,8 +132,7 @@ def calendar_fault(*, year: int, month: int, day: int, hour: int, minute: int, s
         return "year"
     if not 0 <= month <= 12:
         return "month"
-    # With the month unknown any day up to 31, with the year unknown also 29 February.
-    if not 0 <= day <= (monthrange(year or _LEAP_YEAR, month)[1] if month else 31):
+    if not 0 <= day <= _DAYS[month] or (day == 29 and month == 2 and year and not isleap(year)):
         return "day"
     if not 0 <= hour <= 23:
         return "hour"

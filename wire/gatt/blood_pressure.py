@@ -104,7 +104,7 @@ def _tail(
     reader.end()
     if word & _PULSE_RANGE == _PULSE_RANGE:
         word &= ~_PULSE_RANGE
-    bits = {bit: True for bit in range(len(STATUS)) if word >> bit & 1}
+    bits = {bit: True for bit in range(len(STATUS)) if word >> bit & 1} if word else {}
     return time, pulse, None if user == _USER_UNKNOWN else user, bits
 
 

@@ -172,8 +172,8 @@ def _add_sensor_status(
     clock_set: bool,
 ) -> None:
     """Append the sensor status; all its bits are events (HL7 PHD ASN1ToHL7), so only set ones are reported."""
-    bits = {15 - bit: True for bit in range(15, -1, -1) if word >> bit & 1}
-    if bits:
+    if word & 0xFFFF:
+        bits = {15 - bit: True for bit in range(15, -1, -1) if word >> bit & 1}
         measurements.append(
             Measurement(
                 code=Mdc.PULS_OXIM_DEV_STATUS,
