@@ -58,7 +58,7 @@ class Place:
         """The members of an object; names that are not `known` are refused."""
         if not isinstance(self.node.value, dict):
             raise self.fault("expected an object")
-        places = {name: Place(self.text, node, f"{self.path}.{name}") for name, node in self.node.value.items()}
+        places = {name: Place(self.text, node, f"{self.path}.{_plain(name)}") for name, node in self.node.value.items()}
         for name, place in places.items():
             if known is not None and name not in known:
                 raise _fault(self.text, f"unknown field {name[:40]!a}", place.node.at, self.path)
@@ -114,6 +114,11 @@ def parse(text: bytes | str) -> Place:
         except UnicodeDecodeError as error:
             raise MeasurementError("no UTF-8", offset=error.start) from None
     return Place(text, _Parser(text).document(), "")
+
+
+def _plain(name: str) -> str:
+    """A name as it may stand in one line of ASCII."""
+    return name if name.isascii() and name.isprintable() and len(name) <= 40 else ascii(name[:40])
 
 
 def _fault(text: str, message: str, at: int, path: str = "") -> MeasurementError:

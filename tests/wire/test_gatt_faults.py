@@ -30,14 +30,14 @@ def noise(source: random.Random, seeds: list[bytes]) -> bytes:
     dice = source.getrandbits(32)
     kind, size, where, seed = dice & 7, dice >> 3 & 31, dice >> 8 & 0xFFF, dice >> 20
     if kind < 3:
-        return source.randbytes(size)
+        return source.randbytes(size % 24)
     value = bytearray(seeds[seed % len(seeds)])
     if kind < 6:
         value[where % len(value)] ^= 1 << (size & 7)
     elif kind == 6:
         del value[where % len(value) :]
     else:
-        value += source.randbytes(size)
+        value += source.randbytes(size & 7)
     return bytes(value)
 
 
