@@ -9,15 +9,13 @@ The small encoders (`uint`, `bstr`, ...) exist because cbor2.dumps takes longer 
 reading and a batch are put together from them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from struct import Struct
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, NoReturn
 
 import cbor2
 
 from wire.errors import EnvelopeError, Refusal
-
-Value: TypeAlias = "int | bool | bytes | str | Sequence[Value] | Mapping[int | str | bytes, Value] | None"
 
 MAX_DEPTH: Final = 8
 """A batch nests 5 deep; more is an attack on somebody's stack."""
@@ -27,7 +25,7 @@ _BYTES: Final = tuple(bytes((byte,)) for byte in range(256))
 _HEAD_1, _HEAD_2, _HEAD_4, _HEAD_8 = (Struct(f">B{size}").pack for size in "BHIQ")
 
 
-def dumps(value: Value) -> bytes:
+def dumps(value: object) -> bytes:
     """Encode deterministically; ValueError or TypeError for what the contract's CBOR does not have."""
     return bytes(cbor2.dumps(_ordered(value, MAX_DEPTH)))
 
@@ -38,7 +36,7 @@ def loads(data: bytes, *, max_bytes: int) -> object:
         _refuse(f"{len(data)} bytes of CBOR where at most {max_bytes} may be")
     value = decode(data)
     try:
-        again = dumps(value)  # type: ignore[arg-type]  # what is no Value is refused by dumps itself
+        again = dumps(value)
     except (TypeError, ValueError) as error:
         _refuse(str(error))
     if again != data:
@@ -124,7 +122,7 @@ def _refuse_tag(*_: object) -> NoReturn:
 
 
 # Tags that cbor2 would turn into an object (some by running a regular expression or a MIME parser on the content).
-# Any other reaches `tag_hook`; a tag that a later cbor2 learns fails the comparison, for no Value encodes to it.
+# Any other reaches `tag_hook`; a tag that a later cbor2 learns fails the comparison, for nothing encodes to it.
 _TAGS: Final = dict.fromkeys(
     (*range(6), 25, *range(28, 31), 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799), _refuse_tag
 )

@@ -84,7 +84,8 @@ class VerifiedReceipt(Receipt):
 
 
 def seal_receipt(receipt: Receipt, signer: Signer) -> bytes:
-    parts: dict[int, cbor.Value] = {
+    parts = {
+        1: VERSION,
         2: receipt.hub,
         3: receipt.time_us,
         4: receipt.epoch,
@@ -93,9 +94,8 @@ def seal_receipt(receipt: Receipt, signer: Signer) -> bytes:
         7: None if receipt.refused is None else receipt.refused.value,
         8: receipt.digest,
     }
-    payload: dict[int | str | bytes, cbor.Value] = {1: VERSION}
-    payload |= {key: part for key, part in parts.items() if part is not None}
-    return cose.seal(cbor.dumps(payload), CONTENT_TYPE, signer)
+    payload = cbor.dumps({key: part for key, part in parts.items() if part is not None})
+    return cose.seal(payload, CONTENT_TYPE, signer)
 
 
 def open_receipt(envelope: bytes, keys: Callable[[bytes], PublicKey | None]) -> VerifiedReceipt:

@@ -55,7 +55,7 @@ def bridge_keys(kid: bytes) -> PublicKey | None:
 def sealed_batch(*readings: Reading, first: int = 1, previous: bytes = GENESIS, **other: Any) -> bytes:
     """A batch of HUB, sound unless `other` makes it otherwise."""
     encoded = [encode_reading(each) for each in readings or (READING,)]
-    arguments = {"hub": HUB, "epoch": EPOCH, "oldest": 1, "sealed": CLOCK, "signer": HUB_SIGNER} | other
+    arguments: dict[str, Any] = {"hub": HUB, "epoch": EPOCH, "oldest": 1, "sealed": CLOCK, "signer": HUB_SIGNER} | other
     return seal_batch(first=first, previous=previous, readings=encoded, **arguments)
 
 
@@ -153,7 +153,7 @@ def changed_value(value: Any, chance: random.Random) -> Any:
     return stray(chance)
 
 
-STRAYS = (
+STRAYS: tuple[Any, ...] = (
     *(0, 1, 2, -1, 1 << 53, (1 << 64) - 1, True, False, None, 1.0),
     *(b"", bytes(6), bytes(32), "", "hub-0002", "æ"),
     *([], {}, [[]], {1: {}}, [0] * 5, {1: bytes(6)}, [[[[[[[[[]]]]]]]]]),

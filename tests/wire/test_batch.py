@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -54,25 +56,26 @@ LARGEST = Reading(
 )
 
 
-def refusal(envelope, keys=hub_keys):
+def refusal(envelope: bytes, keys: Callable[[bytes], HubKey | None] = hub_keys) -> Refusal:
     with pytest.raises(EnvelopeError) as refused:
         open_batch(envelope, keys)
     return refused.value.reason
 
 
-def payload_of(**changes):
+def payload_of(**changes: Any) -> dict[int, Any]:
     """The decoded payload of a sound batch of one reading, with other values under some keys."""
-    payload = cbor.decode(cose.read(sealed_batch(), batch.CONTENT_TYPE).payload)
-    return payload | {int(key.removeprefix("key")): value for key, value in changes.items()}
+    payload: Any = cbor.decode(cose.read(sealed_batch(), batch.CONTENT_TYPE).payload)
+    payload |= {int(key.removeprefix("key")): value for key, value in changes.items()}
+    return dict(payload)
 
 
-def signed(payload):
+def signed(payload: Any) -> bytes:
     """An envelope with this hub's sound signature over any payload."""
     data = payload if isinstance(payload, bytes) else cbor.dumps(payload)
     return cose.seal(data, batch.CONTENT_TYPE, HUB_SIGNER)
 
 
-def with_reading(**changes):
+def with_reading(**changes: Any) -> dict[int, Any]:
     """A payload whose reading has other values under some keys."""
     reading = payload_of()[7][0]
     changed = reading | {int(key.removeprefix("key")): value for key, value in changes.items()}
@@ -83,7 +86,7 @@ def with_reading(**changes):
 
 
 @given(readings)
-def test_every_reading_survives_storing(reading):
+def test_every_reading_survives_storing(reading: Reading) -> None:
     encoded = encode_reading(reading)
     again = parse_reading(encoded)
     assert reading == again
@@ -91,12 +94,12 @@ def test_every_reading_survives_storing(reading):
 
 
 @given(readings)
-def test_readings_are_written_as_any_deterministic_cbor_encoder_would_write_them(reading):
+def test_readings_are_written_as_any_deterministic_cbor_encoder_would_write_them(reading: Reading) -> None:
     encoded = encode_reading(reading)
     assert encoded == cbor.dumps(cbor.loads(encoded, max_bytes=batch.MAX_READING_BYTES))
 
 
-def test_the_largest_lawful_reading_survives_storing_and_fits_a_batch():
+def test_the_largest_lawful_reading_survives_storing_and_fits_a_batch() -> None:
     encoded = encode_reading(LARGEST)
     assert len(encoded) <= batch.MAX_READING_BYTES
     assert parse_reading(encoded) == LARGEST
@@ -124,20 +127,20 @@ def test_the_largest_lawful_reading_survives_storing_and_fits_a_batch():
     ],
     ids=str,
 )
-def test_a_reading_out_of_bounds_is_not_stored(changes):
+def test_a_reading_out_of_bounds_is_not_stored(changes: dict[str, Any]) -> None:
     with pytest.raises(EnvelopeError) as refused:
         encode_reading(dataclasses.replace(READING, **changes))
     assert refused.value.reason is Refusal.MALFORMED
 
 
-def test_uuids_that_only_resemble_short_ones_are_written_in_full():
+def test_uuids_that_only_resemble_short_ones_are_written_in_full() -> None:
     for uuid in ("00012a5e00001000800000805f9b34fb", "00002a5e00001000800000805f9b34fc"):
         reading = dataclasses.replace(READING, characteristic=bytes.fromhex(uuid))
         assert reading == parse_reading(encode_reading(reading))
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xa0", b"\x80", b"\x01", b"\xff", bytes(20 * 1024 + 1)], ids=len)
-def test_damaged_readings_are_not_parsed(damage):
+def test_damaged_readings_are_not_parsed(damage: bytes) -> None:
     with pytest.raises(EnvelopeError):
         parse_reading(damage)
     with pytest.raises(EnvelopeError):
@@ -147,7 +150,7 @@ def test_damaged_readings_are_not_parsed(damage):
 # The chain.
 
 
-def test_the_chain_is_the_hash_that_the_document_says():
+def test_the_chain_is_the_hash_that_the_document_says() -> None:
     encoded = encode_reading(READING)
     expected = hashlib.sha256(GENESIS + hashlib.sha256(encoded).digest()).digest()
     assert expected == chain(GENESIS, encoded) == opened_batch(sealed_batch()).readings[0].chain
@@ -155,7 +158,7 @@ def test_the_chain_is_the_hash_that_the_document_says():
 
 @given(st.lists(readings, min_size=1, max_size=8), st.data())
 @settings(max_examples=30)
-def test_every_grouping_into_batches_proves_the_same_chain(several, data):
+def test_every_grouping_into_batches_proves_the_same_chain(several: list[Reading], data: st.DataObject) -> None:
     whole = opened_batch(sealed_batch(*several))
     cut = data.draw(st.integers(1, len(several)))
     head = opened_batch(sealed_batch(*several[:cut]))
@@ -183,7 +186,9 @@ def test_every_grouping_into_batches_proves_the_same_chain(several, data):
     ),
     data=st.data(),
 )
-def test_every_batch_opens_to_what_was_sealed_and_seals_to_the_same_bytes(several, header, data):
+def test_every_batch_opens_to_what_was_sealed_and_seals_to_the_same_bytes(
+    several: list[Reading], header: dict[str, Any], data: st.DataObject
+) -> None:
     header["oldest"] = data.draw(st.integers(1, header["first"]))
     envelope = sealed_batch(*several, **header)
     opened = opened_batch(envelope)
@@ -196,7 +201,7 @@ def test_every_batch_opens_to_what_was_sealed_and_seals_to_the_same_bytes(severa
     assert envelope == sealed_again(opened)
 
 
-def test_sixty_four_ordinary_readings_fit_and_a_sixty_fifth_is_left():
+def test_sixty_four_ordinary_readings_fit_and_a_sixty_fifth_is_left() -> None:
     encoded = [encode_reading(READING)] * 65
     assert count_that_fit(encoded) == 64
     assert opened_batch(sealed_batch(*[READING] * 64)).last == 64
@@ -205,7 +210,7 @@ def test_sixty_four_ordinary_readings_fit_and_a_sixty_fifth_is_left():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_as_many_large_readings_are_taken_as_surely_fit(count):
+def test_as_many_large_readings_are_taken_as_surely_fit(count: int) -> None:
     encoded = [encode_reading(LARGEST)] * count
     fitting = count_that_fit(encoded)
     assert fitting == count
@@ -223,7 +228,7 @@ def test_as_many_large_readings_are_taken_as_surely_fit(count):
     assert count_that_fit([*encoded, *[encode_reading(LARGEST)] * 3]) == 3
 
 
-def test_all_of_an_envelope_but_its_readings_is_within_the_room_kept_for_it():
+def test_all_of_an_envelope_but_its_readings_is_within_the_room_kept_for_it() -> None:
     encoded = encode_reading(READING)
     envelope = seal_batch(
         hub="h" * 36,
@@ -238,7 +243,7 @@ def test_all_of_an_envelope_but_its_readings_is_within_the_room_kept_for_it():
     assert len(envelope) - len(encoded) + 5 <= batch._BATCH_OVERHEAD_BYTES
 
 
-def test_nothing_fits_of_nothing():
+def test_nothing_fits_of_nothing() -> None:
     assert count_that_fit([]) == 0
 
 
@@ -262,13 +267,13 @@ def test_nothing_fits_of_nothing():
     ],
     ids=str,
 )
-def test_a_batch_out_of_bounds_is_not_sealed(changes):
+def test_a_batch_out_of_bounds_is_not_sealed(changes: dict[str, Any]) -> None:
     with pytest.raises(EnvelopeError) as refused:
         sealed_batch(**changes)
     assert refused.value.reason is Refusal.MALFORMED
 
 
-def test_a_batch_without_readings_is_not_sealed():
+def test_a_batch_without_readings_is_not_sealed() -> None:
     with pytest.raises(EnvelopeError):
         seal_batch(
             hub=HUB, epoch=EPOCH, first=1, previous=GENESIS, oldest=1, readings=[], sealed=CLOCK, signer=HUB_SIGNER
@@ -278,9 +283,9 @@ def test_a_batch_without_readings_is_not_sealed():
 # Refusals.
 
 
-def test_the_signed_helper_signs_what_opens():
+def test_the_signed_helper_signs_what_opens() -> None:
     assert opened_batch(signed(payload_of())) == opened_batch(sealed_batch())
-    assert opened_batch(signed(with_reading(key6=...)))
+    assert opened_batch(signed(with_reading(key6=...))).readings[0].reading.context == ()
 
 
 @pytest.mark.parametrize(
@@ -343,11 +348,11 @@ def test_the_signed_helper_signs_what_opens():
         pytest.param(with_reading(key6=[[1, 0, b""]] * 33), id="33 context items"),
     ],
 )
-def test_a_soundly_signed_payload_that_breaks_a_rule_is_malformed(payload):
+def test_a_soundly_signed_payload_that_breaks_a_rule_is_malformed(payload: Any) -> None:
     assert refusal(signed(payload)) is Refusal.MALFORMED
 
 
-def test_a_soundly_signed_payload_in_another_form_is_malformed():
+def test_a_soundly_signed_payload_in_another_form_is_malformed() -> None:
     sound = cose.read(sealed_batch(), batch.CONTENT_TYPE).payload
     for changed in (
         sound + b"\0",
@@ -362,13 +367,13 @@ def test_a_soundly_signed_payload_in_another_form_is_malformed():
         assert refusal(signed(changed)) is Refusal.MALFORMED
 
 
-def test_a_truncated_batch_is_malformed():
+def test_a_truncated_batch_is_malformed() -> None:
     envelope = sealed_batch()
     for length in range(len(envelope)):
         assert refusal(envelope[:length]) is Refusal.MALFORMED
 
 
-def test_no_bit_of_a_batch_can_be_flipped():
+def test_no_bit_of_a_batch_can_be_flipped() -> None:
     envelope = sealed_batch()
     for at in range(0, len(envelope) * 8, 3):
         changed = bytearray(envelope)
@@ -376,33 +381,33 @@ def test_no_bit_of_a_batch_can_be_flipped():
         assert refusal(bytes(changed)) in (Refusal.MALFORMED, Refusal.UNKNOWN_KEY, Refusal.BAD_SIGNATURE)
 
 
-def test_a_batch_of_a_stranger_is_of_an_unknown_key():
+def test_a_batch_of_a_stranger_is_of_an_unknown_key() -> None:
     assert refusal(sealed_batch(signer=BRIDGE_SIGNER)) is Refusal.UNKNOWN_KEY
 
 
-def test_a_batch_whose_readings_were_exchanged_has_a_bad_signature():
+def test_a_batch_whose_readings_were_exchanged_has_a_bad_signature() -> None:
     one = sealed_batch()
     other = sealed_batch(dataclasses.replace(READING, value=bytes.fromhex("0063004800")))
     assert refusal(other[:-64] + one[-64:]) is Refusal.BAD_SIGNATURE
 
 
-def test_a_hub_cannot_speak_for_another():
+def test_a_hub_cannot_speak_for_another() -> None:
     assert refusal(sealed_batch(hub="hub-0002")) is Refusal.WRONG_HUB
 
 
-def test_a_key_registered_to_another_hub_cannot_speak_for_this_one():
+def test_a_key_registered_to_another_hub_cannot_speak_for_this_one() -> None:
     other = HubKey(hub="hub-0002", public_key=HUB_KEY.public_key())
     assert refusal(sealed_batch(), lambda kid: other) is Refusal.WRONG_HUB
 
 
-def test_a_receipt_is_not_a_batch():
+def test_a_receipt_is_not_a_batch() -> None:
     envelope = seal_receipt(Receipt(hub=HUB, time_us=0), BRIDGE_SIGNER)
     stranger = HubKey(hub=HUB, public_key=BRIDGE_KEY.public_key())
     assert refusal(envelope, lambda kid: stranger) is Refusal.MALFORMED
 
 
 @given(numbers)
-def test_refusals_tell_no_values(seq):
+def test_refusals_tell_no_values(seq: int) -> None:
     with pytest.raises(EnvelopeError) as refused:
         opened_batch(signed(payload_of(key1=seq + 2)))
     assert str(seq + 2) not in str(refused.value).replace("than 1", "")
@@ -412,20 +417,20 @@ def test_refusals_tell_no_values(seq):
 
 
 @pytest.mark.parametrize("kind", [VerifiedBatch, VerifiedReading])
-def test_only_opening_makes_a_verified_value(kind):
+def test_only_opening_makes_a_verified_value(kind: type) -> None:
     with pytest.raises(TypeError):
         kind()
 
 
-def test_a_verified_batch_cannot_be_changed_or_copied_with_changes():
+def test_a_verified_batch_cannot_be_changed_or_copied_with_changes() -> None:
     opened = opened_batch(sealed_batch())
     with pytest.raises(TypeError):
         dataclasses.replace(opened, hub="hub-0002")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        opened.hub = "hub-0002"
+        opened.hub = "hub-0002"  # type: ignore[misc]  # that it is read-only is the point
 
 
-def test_verified_values_have_all_their_fields():
+def test_verified_values_have_all_their_fields() -> None:
     opened = opened_batch(sealed_batch())
     for value in (opened, opened.readings[0]):
         assert repr(value)

@@ -1,6 +1,7 @@
 """CBOR: the deterministic subset of RFC 8949 that the contract uses, and nothing else."""
 
 import ast
+from typing import Any
 
 import cbor2
 import pytest
@@ -34,14 +35,14 @@ def deep(levels: int) -> bytes:
 
 
 @pytest.mark.parametrize("example", RFC_8949["accepted"], ids=lambda example: example["hex"])
-def test_examples_of_the_standard_in_the_contracts_subset_are_read_and_written_back(example):
+def test_examples_of_the_standard_in_the_contracts_subset_are_read_and_written_back(example: dict[str, str]) -> None:
     encoded, value = bytes.fromhex(example["hex"]), ast.literal_eval(example["value"])
     assert same(value, cbor.loads(encoded, max_bytes=LIMIT))
     assert encoded == cbor.dumps(value)
 
 
 @pytest.mark.parametrize("example", RFC_8949["refused"], ids=lambda example: f"{example['why']} {example['hex']}")
-def test_examples_of_the_standard_outside_the_subset_are_refused(example):
+def test_examples_of_the_standard_outside_the_subset_are_refused(example: dict[str, str]) -> None:
     with pytest.raises(EnvelopeError) as refused:
         cbor.loads(bytes.fromhex(example["hex"]), max_bytes=LIMIT)
     assert refused.value.reason is Refusal.MALFORMED
@@ -76,25 +77,25 @@ def test_examples_of_the_standard_outside_the_subset_are_refused(example):
         ("self-described CBOR", "d9d9f701"),
     ],
 )
-def test_what_is_not_deterministic_cbor_is_refused(what, encoded):
+def test_what_is_not_deterministic_cbor_is_refused(what: str, encoded: str) -> None:
     with pytest.raises(EnvelopeError):
         cbor.loads(bytes.fromhex(encoded), max_bytes=LIMIT)
 
 
-def test_keys_are_sorted_by_their_bytes_as_rfc_8949_says():
+def test_keys_are_sorted_by_their_bytes_as_rfc_8949_says() -> None:
     assert bytes.fromhex("a5 0a 00 1864 00 20 00 617a 00 626161 00") == cbor.dumps(
         {"aa": 0, "z": 0, -1: 0, 100: 0, 10: 0}
     )
 
 
-def test_nesting_has_an_end():
+def test_nesting_has_an_end() -> None:
     assert cbor.loads(deep(cbor.MAX_DEPTH), max_bytes=LIMIT)
     for levels in (cbor.MAX_DEPTH + 1, 1000, 60_000):
         with pytest.raises(EnvelopeError):
             cbor.loads(deep(levels), max_bytes=LIMIT)
 
 
-def test_size_has_an_end():
+def test_size_has_an_end() -> None:
     assert cbor.loads(cbor.bstr(bytes(10)), max_bytes=11) == bytes(10)
     with pytest.raises(EnvelopeError):
         cbor.loads(cbor.bstr(bytes(10)), max_bytes=10)
@@ -103,13 +104,13 @@ def test_size_has_an_end():
 @pytest.mark.parametrize(
     "value", [1.5, 1 << 64, -(1 << 64) - 1, {1, 2}, object(), {1.5: 0}, {(): 0}, {True: 0}, "\ud800"]
 )
-def test_what_the_contract_has_no_cbor_for_cannot_be_written(value):
+def test_what_the_contract_has_no_cbor_for_cannot_be_written(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         cbor.dumps(value)
 
 
 @given(values)
-def test_every_value_survives_writing_and_reading(value):
+def test_every_value_survives_writing_and_reading(value: Any) -> None:
     encoded = cbor.dumps(value)
     again = cbor.loads(encoded, max_bytes=LIMIT)
     assert value == again
@@ -117,7 +118,7 @@ def test_every_value_survives_writing_and_reading(value):
 
 
 @given(st.binary(max_size=64))
-def test_noise_is_read_as_what_is_written_back_or_refused(noise):
+def test_noise_is_read_as_what_is_written_back_or_refused(noise: bytes) -> None:
     try:
         value = cbor.loads(noise, max_bytes=LIMIT)
     except EnvelopeError:
@@ -126,7 +127,7 @@ def test_noise_is_read_as_what_is_written_back_or_refused(noise):
 
 
 @given(st.integers(0, (1 << 64) - 1), st.binary(max_size=300), st.text(max_size=300))
-def test_the_small_encoders_agree_with_cbor2(number, data, text):
+def test_the_small_encoders_agree_with_cbor2(number: int, data: bytes, text: str) -> None:
     assert cbor2.dumps(number) == cbor.uint(number)
     assert cbor2.dumps(data) == cbor.bstr(data)
     assert cbor2.dumps(text) == cbor.tstr(text)
@@ -135,5 +136,5 @@ def test_the_small_encoders_agree_with_cbor2(number, data, text):
 
 
 @pytest.mark.parametrize("number", [0, 23, 24, 255, 256, 65535, 65536, (1 << 32) - 1, 1 << 32, (1 << 64) - 1])
-def test_heads_are_the_shortest_at_every_boundary(number):
+def test_heads_are_the_shortest_at_every_boundary(number: int) -> None:
     assert cbor2.dumps(number) == cbor.uint(number)

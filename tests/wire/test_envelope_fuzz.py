@@ -5,6 +5,8 @@ STAFET_FUZZ is the number of envelopes in all; the seed is fixed, so that a fail
 
 import os
 import random
+from collections.abc import Callable
+from typing import Any
 
 import cbor2
 import pytest
@@ -25,11 +27,15 @@ from tests.wire.envelopes import (
 )
 from wire import batch, cose, receipt
 from wire.batch import encode_reading, parse_reading
+from wire.cose import Signer
 from wire.errors import EnvelopeError, Refusal
 from wire.evidence import Context, Device, Reading
-from wire.receipt import Receipt, open_receipt, seal_receipt
+from wire.receipt import Receipt, VerifiedReceipt, open_receipt, seal_receipt
 
 COUNT = int(os.environ.get("STAFET_FUZZ", "100000"))
+# Of COUNT; the other 75 percent are unsigned. Making a payload of values is the slow part.
+HUB_PERCENT = {"bytes": 10, "values": 4, "form": 4}
+BRIDGE_PERCENT = {"bytes": 3, "values": 2, "form": 2}
 SECOND = Reading(
     device=Device(address=bytes.fromhex("c0ffee000002"), random=True),
     received=READING.received,
@@ -46,14 +52,14 @@ BATCH_PAYLOAD = cose.read(BATCH, batch.CONTENT_TYPE).payload
 RECEIPT_PAYLOAD = cose.read(RECEIPT, receipt.CONTENT_TYPE).payload
 
 
-def opened_receipt(envelope):
+def opened_receipt(envelope: bytes) -> VerifiedReceipt:
     return open_receipt(envelope, bridge_keys)
 
 
 @pytest.mark.parametrize(
-    ("sound", "opened", "percent"), [(BATCH, opened_batch, 40), (RECEIPT, opened_receipt, 24)], ids=["batch", "receipt"]
+    ("sound", "opened", "percent"), [(BATCH, opened_batch, 45), (RECEIPT, opened_receipt, 30)], ids=["batch", "receipt"]
 )
-def test_no_changed_envelope_is_accepted(sound, opened, percent):
+def test_no_changed_envelope_is_accepted(sound: bytes, opened: Callable[[bytes], Any], percent: int) -> None:
     chance = repeatable(percent)
     assert opened(sound)
     for _ in range(COUNT * percent // 100):
@@ -64,7 +70,7 @@ def test_no_changed_envelope_is_accepted(sound, opened, percent):
 
 
 @pytest.mark.parametrize("how", ["bytes", "values", "form"])
-def test_a_hub_with_a_sound_key_cannot_make_the_bridge_stumble(how):
+def test_a_hub_with_a_sound_key_cannot_make_the_bridge_stumble(how: str) -> None:
     signed_and_opened(
         how=how,
         payload=BATCH_PAYLOAD,
@@ -72,12 +78,12 @@ def test_a_hub_with_a_sound_key_cannot_make_the_bridge_stumble(how):
         signer=HUB_SIGNER,
         opened=opened_batch,
         again=sealed_again,
-        count=COUNT * 8 // 100,
+        count=COUNT * HUB_PERCENT[how] // 100,
     )
 
 
 @pytest.mark.parametrize("how", ["bytes", "values", "form"])
-def test_a_bridge_with_a_sound_key_cannot_make_a_hub_stumble(how):
+def test_a_bridge_with_a_sound_key_cannot_make_a_hub_stumble(how: str) -> None:
     signed_and_opened(
         how=how,
         payload=RECEIPT_PAYLOAD,
@@ -85,14 +91,14 @@ def test_a_bridge_with_a_sound_key_cannot_make_a_hub_stumble(how):
         signer=BRIDGE_SIGNER,
         opened=opened_receipt,
         again=lambda opened: seal_receipt(opened, BRIDGE_SIGNER),
-        count=COUNT * 4 // 100,
+        count=COUNT * BRIDGE_PERCENT[how] // 100,
     )
 
 
-def test_a_damaged_store_gives_a_reading_back_whole_or_not_at_all():
+def test_a_damaged_store_gives_a_reading_back_whole_or_not_at_all() -> None:
     chance = repeatable(3)
     stored = encode_reading(READING)
-    reasons = set()
+    reasons: set[Refusal] = set()
     for _ in range(COUNT // 3):
         damaged = changed_bytes(stored, chance)
         try:
@@ -104,11 +110,21 @@ def test_a_damaged_store_gives_a_reading_back_whole_or_not_at_all():
     assert reasons == {Refusal.MALFORMED}
 
 
-def signed_and_opened(*, how, payload, content_type, signer, opened, again, count):
+def signed_and_opened(
+    *,
+    how: str,
+    payload: bytes,
+    content_type: str,
+    signer: Signer,
+    opened: Callable[[bytes], Any],
+    again: Callable[[Any], bytes],
+    count: int,
+) -> None:
     """Sign changed payloads: each must be refused, or be the one form of what it is read as."""
     chance = repeatable(how)
     value = cbor2.loads(payload)
-    accepted, reasons = 0, set()
+    accepted = 0
+    reasons: set[Refusal] = set()
     for _ in range(count):
         match how:
             case "bytes":
@@ -127,9 +143,8 @@ def signed_and_opened(*, how, payload, content_type, signer, opened, again, coun
             accepted += 1
     assert Refusal.MALFORMED in reasons
     assert reasons <= {Refusal.MALFORMED, Refusal.WRONG_HUB}
-    assert accepted
-    assert accepted < count
+    assert 0 < accepted < count
 
 
-def repeatable(seed):
+def repeatable(seed: int | str) -> random.Random:
     return random.Random(seed)  # noqa: S311  (a test that can be repeated, not a secret)

@@ -3,11 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from wire import batch, cose, receipt
-from wire.batch import GENESIS, HubKey, encode_reading, open_batch, seal_batch
+from wire.batch import GENESIS, HubKey, VerifiedBatch, encode_reading, open_batch, seal_batch
 from wire.cose import KeySigner
 from wire.errors import Refusal
 from wire.evidence import Clock, ClockState, Context, Device, Reading
@@ -22,12 +23,12 @@ HUB_KEY, BRIDGE_KEY = (
 EPOCH = bytes.fromhex(GIVEN["epoch"])
 
 
-def octets(name):
+def octets(name: str) -> bytes:
     """The bytes of a block of hex, without its comments."""
     return bytes.fromhex(re.sub(r"#.*", "", BLOCKS[name]))
 
 
-def clock(item):
+def clock(item: list[Any]) -> Clock:
     wall_us, mono_us, boot, state, uncertainty_ms = item
     return Clock(
         wall_us=wall_us,
@@ -38,7 +39,7 @@ def clock(item):
     )
 
 
-def reading(item):
+def reading(item: dict[str, Any]) -> Reading:
     device = item["device"]
     return Reading(
         device=Device(address=bytes.fromhex(device["address"]), random=device["random"], name=device["name"]),
@@ -52,11 +53,11 @@ def reading(item):
     )
 
 
-def opened():
+def opened() -> VerifiedBatch:
     return open_batch(octets("batch"), lambda kid: HubKey(hub=GIVEN["hub"], public_key=HUB_KEY.public_key()))
 
 
-def test_the_example_batch_is_what_its_numbers_make():
+def test_the_example_batch_is_what_its_numbers_make() -> None:
     envelope = seal_batch(
         hub=GIVEN["hub"],
         epoch=EPOCH,
@@ -72,13 +73,13 @@ def test_the_example_batch_is_what_its_numbers_make():
     assert len(envelope) == 392
 
 
-def test_the_example_batch_opens_to_its_numbers():
+def test_the_example_batch_opens_to_its_numbers() -> None:
     batch_ = opened()
     assert [reading(item) for item in GIVEN["readings"]] == [each.reading for each in batch_.readings]
     assert BLOCKS["chain"].split() == [each.chain.hex() for each in batch_.readings]
 
 
-def test_the_example_receipt_is_what_its_numbers_make():
+def test_the_example_receipt_is_what_its_numbers_make() -> None:
     batch_, said = opened(), GIVEN["receipt"]
     sealed = Receipt(
         hub=GIVEN["hub"],
@@ -95,19 +96,19 @@ def test_the_example_receipt_is_what_its_numbers_make():
     assert (said["next"], batch_.digest) == (verified.next, verified.digest)
 
 
-def test_the_example_kids_are_those_of_the_keys():
+def test_the_example_kids_are_those_of_the_keys() -> None:
     assert BLOCKS["kids"].split() == [cose.thumbprint(key.public_key()).hex() for key in (HUB_KEY, BRIDGE_KEY)]
 
 
-def test_the_document_has_every_word_of_refusal_and_no_other():
+def test_the_document_has_every_word_of_refusal_and_no_other() -> None:
     stated = re.search(r"^refusal = (.*?)^```", DOCUMENT, re.DOTALL | re.MULTILINE)
     assert stated
     assert {word.value for word in Refusal} == set(re.findall(r'"([a-z-]+)"', stated[1]))
 
 
-def test_the_documents_table_of_answers_is_the_codes():
+def test_the_documents_table_of_answers_is_the_codes() -> None:
     rows = re.findall(r"^\| (accepted|`.*?`) \| (yes|) ?\| (yes|) ?\| (yes|) ?\| yes \|$", DOCUMENT, re.MULTILINE)
-    stated = {}
+    stated: dict[Refusal | None, frozenset[str]] = {}
     for answers, epoch, position, _ in rows:
         said = frozenset({"epoch"} if epoch else ()) | frozenset({"next", "chain"} if position else ())
         for word in re.findall(r"`([a-z-]+)`", answers) or [None]:
@@ -115,7 +116,7 @@ def test_the_documents_table_of_answers_is_the_codes():
     assert stated == receipt._RULES
 
 
-def test_the_document_names_the_content_types_and_bounds_of_the_code():
+def test_the_document_names_the_content_types_and_bounds_of_the_code() -> None:
     for stated in (
         batch.CONTENT_TYPE,
         receipt.CONTENT_TYPE,
