@@ -38,7 +38,7 @@ test: setup ## Everything, with real brokers, a real FHIR server and bleak over 
 
 .PHONY: bench
 bench: setup ## Speed and size, as JSON and as a table
-	$(BIN)/python tests/bench.py
+	$(BIN)/python -m tests.bench
 
 .PHONY: lock
 lock: ## Renew requirements.lock from pyproject.toml (needs uv)

@@ -1,0 +1,150 @@
+"""Rates of the pure parts, each as a ratio to a limit or a rival measured in the same run.
+
+Machines are noisy and differ by a factor of two; a ratio within one run does not. Every figure is the median of
+several rounds in which ours and theirs take turns.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+ROUNDS = 7
+
+
+class Figure(NamedTuple):
+    """One line of the report; `limit` is what the goal asks of `value`, in the sense of `better`."""
+
+    name: str
+    value: float
+    unit: str
+    limit: float | None = None
+    better: str = ">="
+    note: str = ""
+
+    @property
+    def holds(self) -> bool:
+        if self.limit is None:
+            return True
+        return self.value >= self.limit if self.better == ">=" else self.value <= self.limit
+
+
+def rates(*functions: Callable[[], object], batch: int = 2000) -> list[float]:
+    """Calls per CPU-second of each function: the median over rounds in which they take turns."""
+    seen: list[list[float]] = [[] for _ in functions]
+    for _ in range(ROUNDS):
+        for kept, function in zip(seen, functions, strict=True):
+            start = time.process_time()
+            for _ in range(batch):
+                function()
+            kept.append(batch / (time.process_time() - start))
+    return [statistics.median(kept) for kept in seen]
+
+
+def decoders() -> Iterator[Figure]:
+    """Every GATT decoder against an unchecked struct decode that makes the same measurements."""
+    from tests.bench.unchecked import UNCHECKED
+    from wire import gatt
+
+    for characteristic, (value, bare) in UNCHECKED.items():
+        if bare(value) != gatt.decode(characteristic, value):
+            raise AssertionError(f"{characteristic:04X}: the unchecked decoder does something else")
+        ours, theirs = rates(partial(gatt.decode, characteristic, value), partial(bare, value))
+        note = f"{ours:,.0f}/s a core"
+        yield Figure(f"decode {characteristic:04X}, checked / unchecked struct", ours / theirs, "x", 0.5, note=note)
+
+
+def fhir() -> Iterator[Figure]:
+    """Building an Observation's JSON against fhir.resources doing the same."""
+    from fhir.resources.R4B.observation import Observation
+
+    from bridge.fhir import json as fhir_json
+    from tests.bench.sample import observation_of, spot_check
+
+    build = observation_of(spot_check())
+    resource = build()
+    plain = json.loads(fhir_json.dumps(resource))
+
+    def ours() -> object:
+        return fhir_json.dumps(build())
+
+    def rival() -> object:
+        return Observation(**plain).model_dump_json()
+
+    mine, theirs = rates(ours, rival, batch=200)
+    yield Figure("translate a reading to FHIR JSON / fhir.resources", mine / theirs, "x", note=f"{mine:,.0f}/s a core")
+
+
+def ingest() -> Iterator[Figure]:
+    """Signed durable ingest in groups of 64, against the series limit of bare signing and bare committing."""
+    import sqlite3
+
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from edge.outbox import Outbox
+    from tests.bench.sample import clock, spot_check
+    from wire.batch import encode_reading, seal_batch
+    from wire.cose import KeySigner
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    algorithm = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+    encoded = encode_reading(spot_check())
+    count, group = 1280, 64
+    limits, got = [], []
+    for _ in range(5):
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+            directory = Path(name)
+            plain = sqlite3.connect(directory / "plain.db", isolation_level=None)
+            plain.executescript(
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE r (s INTEGER PRIMARY KEY, b BLOB)"
+            )
+            start = time.perf_counter()
+            for _ in range(count // group):
+                plain.execute("BEGIN")
+                plain.executemany("INSERT INTO r (b) VALUES (?)", [(encoded,)] * group)
+                plain.execute("COMMIT")
+            bare_commit = time.perf_counter() - start
+            plain.close()
+            start = time.perf_counter()
+            for _ in range(count // group):
+                key.sign(encoded * group, algorithm)
+            bare_sign = time.perf_counter() - start
+            with Outbox.open(directory / "outbox.db", hub="bench") as outbox:
+                signer = KeySigner(key)
+                start = time.perf_counter()
+                for _ in range(count // group):
+                    seqs = outbox.put_many([encode_reading(spot_check()) for _ in range(group)])
+                    pending = outbox.pending(seqs[0] - 1, group)
+                    seal_batch(
+                        hub="bench",
+                        epoch=pending.epoch,
+                        first=pending.first,
+                        previous=pending.previous,
+                        oldest=pending.oldest,
+                        readings=pending.readings,
+                        sealed=clock(),
+                        signer=signer,
+                    )
+                elapsed = time.perf_counter() - start
+        limits.append(bare_commit + bare_sign)
+        got.append(elapsed)
+    ratio = statistics.median(limit / taken for limit, taken in zip(limits, got, strict=True))
+    yield Figure(
+        "signed durable ingest, groups of 64 / bare sign + commit",
+        ratio,
+        "x",
+        note=f"{count / statistics.median(got):,.0f} readings/s",
+    )
+
+
+def size() -> Iterator[Figure]:
+    """Bytes of one reading on the wire."""
+    from tests.bench.sample import spot_check
+    from wire.batch import encode_reading
+
+    yield Figure("one oximeter reading with its context", len(encode_reading(spot_check())), "bytes")

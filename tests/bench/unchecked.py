@@ -1,0 +1,117 @@
+"""What a program without a single check would do with the same bytes: one layout each, the same Measurements out.
+
+The limit that the checked decoders of `wire.gatt` are held to. Each takes exactly the value beside it.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from struct import Struct
+
+from wire.measurement import DeviceTime, Measurement, MeasurementStatus
+
+_SPOT = Struct("<BHHH5BHHBH").unpack
+_CONTINUOUS = Struct("<B7HHBH").unpack
+_PRESSURE = Struct("<B4H5BHBH").unpack
+_WEIGHT = Struct("<BHH5BBHH").unpack
+_HEART = Struct("<BBHH").unpack
+_TEMPERATURE = Struct("<BIH5BB").unpack
+
+
+def _sfloat(raw: int) -> Decimal:
+    exponent, mantissa = raw >> 12, raw & 0xFFF
+    return Decimal(mantissa - 4096 if mantissa & 2048 else mantissa).scaleb(exponent - 16 if exponent & 8 else exponent)
+
+
+def _float(raw: int) -> Decimal:
+    exponent, mantissa = raw >> 24, raw & 0xFFFFFF
+    mantissa = mantissa - 0x1000000 if mantissa & 0x800000 else mantissa
+    return Decimal(mantissa).scaleb(exponent - 256 if exponent & 128 else exponent)
+
+
+def _time(*stamp: int) -> DeviceTime:
+    year, month, day, hour, minute, second = stamp
+    return DeviceTime(year=year, month=month, day=day, hour=hour, minute=minute, second=second)
+
+
+def _spot(value: bytes) -> tuple[Measurement, ...]:
+    _, spo2, pulse, *stamp, status, low, _, index = _SPOT(value)
+    time = _time(*stamp)
+    pairs = ((9, MeasurementStatus.STORED), (14, MeasurementStatus.QUESTIONABLE))
+    states = tuple(state for bit, state in pairs if status >> bit & 1)
+    spot = (150588,)
+    return (
+        Measurement(code=150456, value=_sfloat(spo2), unit="%", device_time=time, supplemental=spot, status=states),
+        Measurement(code=149530, value=_sfloat(pulse), unit="/min", device_time=time, supplemental=spot, status=states),
+        Measurement(code=150320, value=_sfloat(index), unit="%", device_time=time, status=states),
+        Measurement(
+            code=150604,
+            bits={15 - bit: True for bit in range(16) if low >> bit & 1},
+            device_time=time,
+            status=states[:1],
+        ),
+    )
+
+
+def _continuous(value: bytes) -> tuple[Measurement, ...]:
+    _, spo2, pulse, fast, fast_pulse, slow, slow_pulse, status, _, _, index = _CONTINUOUS(value)
+    pairs = ((5, MeasurementStatus.ONGOING), (8, MeasurementStatus.FULLY_QUALIFIED))
+    states = tuple(state for bit, state in pairs if status >> bit & 1)
+    series = (((), spo2, pulse), ((150580,), fast, fast_pulse), ((150584,), slow, slow_pulse))
+    found = []
+    for modality, saturation, rate in series:
+        found.append(
+            Measurement(code=150456, value=_sfloat(saturation), unit="%", supplemental=modality, status=states)
+        )
+        found.append(Measurement(code=149530, value=_sfloat(rate), unit="/min", supplemental=modality, status=states))
+    found.append(Measurement(code=150320, value=_sfloat(index), unit="%", status=states))
+    return (*found, Measurement(code=150604, bits={15: True}))
+
+
+def _pressure(value: bytes) -> tuple[Measurement, ...]:
+    _, high, low, mean, *stamp, pulse, user, status = _PRESSURE(value)
+    time = _time(*stamp)
+    parts = tuple(
+        Measurement(code=code, value=_sfloat(raw), unit="mm[Hg]")
+        for code, raw in ((150021, high), (150022, low), (150023, mean))
+    )
+    bits = {bit: True for bit in range(6) if status >> bit & 1}
+    return (
+        Measurement(code=150020, components=parts, device_time=time, user=user),
+        Measurement(code=149546, value=_sfloat(pulse), unit="/min", device_time=time, user=user),
+        Measurement(code=8410608, bits=bits, device_time=time, user=user),
+    )
+
+
+def _weight(value: bytes) -> tuple[Measurement, ...]:
+    _, weight, *stamp, user, bmi, height = _WEIGHT(value)
+    time = _time(*stamp)
+    return (
+        Measurement(code=188736, value=Decimal(weight * 5).scaleb(-3), unit="kg", device_time=time, user=user),
+        Measurement(code=188752, value=Decimal(bmi).scaleb(-1), unit="kg/m2", device_time=time, user=user),
+        Measurement(code=188740, value=Decimal(height).scaleb(-3), unit="m", device_time=time, user=user),
+    )
+
+
+def _heart(value: bytes) -> tuple[Measurement, ...]:
+    _, rate, energy, interval = _HEART(value)
+    return (
+        Measurement(code=147842, value=Decimal(rate), unit="/min"),
+        Measurement(code=8454263, value=Decimal(energy), unit="kJ"),
+        Measurement(code=147240, value=Decimal(interval * 1000) / 1024, unit="ms"),
+    )
+
+
+def _temperature(value: bytes) -> tuple[Measurement, ...]:
+    _, raw, *stamp, _ = _TEMPERATURE(value)
+    time = _time(*stamp)
+    return (Measurement(code=150364, value=_float(raw), unit="Cel", device_time=time, supplemental=(188452,)),)
+
+
+UNCHECKED: dict[int, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
+    0x2A5E: (bytes.fromhex("0f5e005800d7070a0100000000422020000cf0"), _spot),
+    0x2A5F: (bytes.fromhex("1fdef3caf3caf35af5d4f3b2f220010100007ae3"), _continuous),
+    0x2A35: (bytes.fromhex("1e8a00580078000000041114293b3c00012700"), _pressure),
+    0x2A9D: (bytes.fromhex("0eb036e7070c190e1e2d03f500d606"), _weight),
+    0x2A37: (bytes.fromhex("1e5532002100"), _heart),
+    0x2A1C: (bytes.fromhex("06710e00fee90705150a1e2d01"), _temperature),
+}
