@@ -47,27 +47,6 @@ VITAL_SIGNS_CATEGORY: Final[Resource] = {
 }
 TEST_LABEL: Final[Resource] = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST"}
 
-ABSENT_REASONS: Final = frozenset(
-    {
-        "unknown",
-        "asked-unknown",
-        "temp-unknown",
-        "not-asked",
-        "asked-declined",
-        "masked",
-        "not-applicable",
-        "unsupported",
-        "as-text",
-        "error",
-        "not-a-number",
-        "negative-infinity",
-        "positive-infinity",
-        "not-performed",
-        "not-permitted",
-    }
-)
-"""The required binding of dataAbsentReason."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VitalSign:
@@ -150,6 +129,18 @@ VITAL_SIGNS: Final[Mapping[int, VitalSign]] = MappingProxyType(
     }
 )
 """What FHIR calls a vital sign, by MDC code. Values are never converted: another unit is no claim (docs/fhir.md)."""
+
+SPECIALIZATIONS: Final[Mapping[int, int]] = MappingProxyType(
+    {
+        Mdc.PULS_OXIM_SAT_O2: Mdc.DEV_SPEC_PROFILE_PULS_OXIM,
+        Mdc.PULS_OXIM_PULS_RATE: Mdc.DEV_SPEC_PROFILE_PULS_OXIM,
+        Mdc.PRESS_BLD_NONINV: Mdc.DEV_SPEC_PROFILE_BP,
+        Mdc.MASS_BODY_ACTUAL: Mdc.DEV_SPEC_PROFILE_SCALE,
+        Mdc.ECG_HEART_RATE: Mdc.DEV_SUB_SPEC_PROFILE_HR,
+        **{code: Mdc.DEV_SPEC_PROFILE_TEMP for code, sign in VITAL_SIGNS.items() if sign is _TEMPERATURE},
+    }
+)
+"""What kind of device measures this, for who has the measurement alone."""
 
 EVENT_WORDS: Final = frozenset({150604, 150605, 8408608, 8410584, 8410608, 8417752, 8417909, 8418060})
 """BITS enumerations whose bits are all events (HL7 PHD `ASN1ToHL7`): a cleared bit is no news and is not reported.

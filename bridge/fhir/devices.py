@@ -5,7 +5,6 @@ twice is the same resource. What the profile demands and the device did not say 
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -97,7 +96,7 @@ def phg_device(gateway: Gateway) -> Resource:
         "resourceType": "Device",
         "meta": {"profile": [PHD + "PhgDevice"]},
         "identifier": [{"system": HUB_IDENTIFIER, "value": gateway.hub}],
-        "manufacturer": "Stafet",
+        "deviceName": [{"name": "Stafet hub", "type": "model-name"}],
         "type": _PHG_TYPE,
         "specialization": [{"systemType": mdc_concept(_GENERIC)}],
         # The version of the wire format: all that a batch says of the software behind it.
@@ -119,8 +118,3 @@ def _versions(*versions: tuple[int, str | None]) -> list[Resource]:
 
 def _text(text: str | None) -> str:
     return _UNPRINTABLE.sub("", text).strip() if text else ""
-
-
-def specializations(codes: Iterable[int]) -> tuple[int, ...]:
-    """Specializations in a fixed order, each once."""
-    return tuple(sorted(set(codes)))

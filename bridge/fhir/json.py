@@ -13,12 +13,14 @@ from typing import Any, Final, TypeAlias
 Resource: TypeAlias = dict[str, Any]
 """A FHIR resource, or a part of one, as JSON has it. Parts are shared between resources: read, never changed."""
 
-# A string that begins right after a colon, comma or bracket: inside a string that quote would be escaped.
-_NUMBER: Final = re.compile(r'(?<=[:,\[])"\\u0001([^"\\]+)\\u0002"')
+# A quote that begins or ends a string: inside of one it would be escaped.
+_NUMBER: Final = re.compile(r'(?<!\\)"\\u0001([^"\\]+)\\u0002"')
+
+_TIGHT: Final = (",", ":")
 
 
-def dumps(resource: Resource) -> bytes:
-    """The resource as ASCII JSON without blanks; ValueError for what is no FHIR: NaN, a float, a control character."""
+def dumps(resource: Resource, *, indent: int | None = None) -> bytes:
+    """The resource as ASCII JSON, without blanks if nobody asks for them; ValueError for what is no FHIR: NaN, a float, a control character."""
     numbers = 0
 
     def number(value: object) -> str:
@@ -28,7 +30,9 @@ def dumps(resource: Resource) -> bytes:
         numbers += 1
         return f"\x01{value}\x02"
 
-    text = json.dumps(resource, default=number, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        resource, default=number, separators=_TIGHT if indent is None else None, indent=indent, allow_nan=False
+    )
     text, found = _NUMBER.subn(r"\1", text)
     if found != numbers:
         raise ValueError("a control character in a string")

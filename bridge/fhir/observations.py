@@ -12,7 +12,6 @@ from typing import Final
 
 from bridge.fhir import Reason, Untranslatable
 from bridge.fhir.codes import (
-    ABSENT_REASONS,
     COINCIDENT_REFERENCE,
     EVENT_WORDS,
     GATEWAY_DEVICE,
@@ -34,6 +33,7 @@ from bridge.fhir.codes import (
 )
 from bridge.fhir.json import Resource
 from wire.measurement import Measurement, MeasurementStatus, Samples, Special
+from wire.measurement_json import ABSENT_REASONS
 from wire.nomenclature import Mdc
 
 TEST: Final = frozenset({MeasurementStatus.TEST_DATA, MeasurementStatus.DEMO_DATA})
@@ -228,7 +228,7 @@ def _compound(
     conforms = vital is not None
     seen = set()
     for part in measurement.components:
-        if part.components or part.bits or part.supplemental:
+        if part.components or part.bits or part.supplemental or part.code == Mdc.ATTR_SUPPLEMENTAL_TYPES:
             raise Untranslatable(Reason.UNREPRESENTABLE, "a component that the compound profile has no place for")
         absent = missing or _missing(part)
         loinc = vital.components.get(part.code) if vital is not None else None

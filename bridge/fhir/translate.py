@@ -14,14 +14,14 @@ before. Devices are found by their own identifiers.
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Final
 from uuid import UUID, uuid5
 
 from bridge.fhir import Reason, Untranslatable
-from bridge.fhir.codes import OBSERVATION_IDENTIFIER
+from bridge.fhir.codes import OBSERVATION_IDENTIFIER, SPECIALIZATIONS
 from bridge.fhir.devices import Gateway, Phd, phd_device, phd_identifier, phg_device
 from bridge.fhir.json import Resource
 from bridge.fhir.observations import Frame, coincident_time_stamp, is_test, observation
@@ -132,6 +132,9 @@ def translate_measurements(
     `received` stands in where a measurement has no time of reception of its own. Where neither is there, the device's
     time is taken at its word. Test data is labelled HTEST, and the Bundle is for reading, not for a patient's record.
     """
+    if not phd.specializations:
+        kinds = sorted({SPECIALIZATIONS[one.code] for one in measurements if one.code in SPECIALIZATIONS})
+        phd = replace(phd, specializations=tuple(kinds))
     run = _Run(phd=phd, gateway=gateway, patient=patient, identifier_key=identifier_key)
     for place, measurement in enumerate(measurements):
         try:
