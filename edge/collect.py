@@ -214,9 +214,11 @@ class Collector:
             due = listed.attention.due(loop.time())
             if due is not None and due <= loop.time():
                 return
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout_at(due):
                     await listed.news.wait()
+            except TimeoutError:  # not compared with the clock again: timers may fire a tick early
+                return
 
     async def _session(self, listed: _Listed) -> None:
         loop = asyncio.get_running_loop()
@@ -274,13 +276,14 @@ class Collector:
         if not subscribed:
             raise fault or RadioError("nothing-to-measure")
         while True:
-            quiet_at = listed.heard_at + self._idle_timeout_s
-            if quiet_at <= loop.time():
-                return "idle"
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(quiet_at):
+            heard_at = listed.heard_at
+            try:
+                async with asyncio.timeout_at(heard_at + self._idle_timeout_s):
                     await link.gone.wait()
                     return "device"
+            except TimeoutError:
+                if listed.heard_at == heard_at:
+                    return "idle"
 
     async def _read_context(self, listed: _Listed, link: Link) -> tuple[Context, ...]:
         context: list[Context] = []

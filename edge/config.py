@@ -154,7 +154,7 @@ def _ca(path: Path, _: Path) -> Iterator[tuple[str, str]]:
     content, _mode = _content(path, "put there the CA certificates behind the broker's")
     try:
         ssl.create_default_context(cadata=content.decode())
-    except ValueError:  # of which SSLError and UnicodeDecodeError are kinds
+    except (ssl.SSLError, ValueError):
         yield f"{path} holds no CA certificates", "put there the CA certificates behind the broker's, in PEM"
 
 
@@ -173,7 +173,7 @@ def _pair(tls: "Tls") -> Iterator[tuple[str, str]]:
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
-    except ValueError:
+    except (ssl.SSLError, ValueError):
         right = "name a certificate and its own private key, in PEM, without a passphrase"
         yield f"{tls.certificate} and {tls.key} do not belong together", right
 

@@ -20,15 +20,15 @@ OPERATION_S = 0.05
 class FakePeripheral:
     """A device with readable values and measurements to subscribe to.
 
-    `faults` maps a step ("connect", "read", "subscribe", "close") to what happens there: a RadioError is raised,
+    `faults` maps a step ("connect", "read", "subscribe", "close") to what happens there: an exception is raised,
     "leave" ends the connection, "hang" never answers.
     """
 
     address: bytes
     values: Mapping[int | bytes, bytes] = field(default_factory=dict)
     measurements: Sequence[int | bytes] = ()
-    faults: dict[str, RadioError | str] = field(default_factory=dict)
-    when_subscribed: Callable[[], None] = lambda: None
+    faults: dict[str, Exception | str] = field(default_factory=dict)
+    when_subscribed: Callable[["FakePeripheral"], None] = lambda _: None
     subscribers: dict[int | bytes, Callable[[bytes], None]] = field(default_factory=dict)
     link: "FakeLink | None" = None
     connects: list[float] = field(default_factory=list)
@@ -51,7 +51,7 @@ class FakePeripheral:
         elif fault == "leave":
             self.leave()
             raise RadioError("disconnected")
-        elif isinstance(fault, RadioError):
+        elif isinstance(fault, Exception):
             raise fault
 
 
@@ -92,7 +92,7 @@ class FakeLink:
     async def subscribe(self, characteristic: Characteristic, received: Callable[[bytes], None]) -> None:
         await self._step("subscribe")
         self._peripheral.subscribers[characteristic.uuid] = received
-        self._peripheral.when_subscribed()
+        self._peripheral.when_subscribed(self._peripheral)
 
     async def close(self) -> None:
         self.closed = True

@@ -96,7 +96,7 @@ class Console(logging.Formatter):
         name, content = _content(record)
         moment = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         mark = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        details = "".join(f"  {key}={value}" for key, value in content.items())
+        details = "".join(f"  {key}={value}" for key, value in content.items()).replace("\n", " ")
         return f"{moment} {mark}{name.replace('_', ' ')}{details}"
 
 
