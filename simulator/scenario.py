@@ -108,7 +108,7 @@ def parse(document: Mapping[str, object], *, directory: Path) -> Scenario:
             faults.append(f"{table.place}person: there is no person {whose!r}")
         if adapter and (taken := adapters.setdefault(adapter.upper(), table.place)) != table.place:
             faults.append(
-                f"{table.place}adapter: {adapter} is {taken}already; an adapter has one address, so one device"
+                f"{table.place}adapter: {adapter} is {taken.rstrip('.')}'s already; an adapter has one address, so one device"
             )
         if kind in KINDS and whose in people:
             devices.append(
