@@ -20,13 +20,14 @@ from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from simulator.compare import Compared, Comparison, Outcome, compare
+from simulator.compare import Compared, Comparison, Found, Outcome, compare
 from simulator.devices import KINDS
 from simulator.stage import MissingPartError, Stage, StageError
 
@@ -36,19 +37,16 @@ PEOPLE = ("p1", "p2")
 READINGS = 2
 """From each device: 2 people x 5 devices x 2 = 20 readings."""
 EVERY_S = 2
+HANG_UP_S = 2.5
+"""Longer than EVERY_S, so that a device hands over both readings in one session."""
 SEED = 2026
 SEND_TIMEOUT_S = 60.0
 ARRIVE_TIMEOUT_S = 20.0
 WATCH_S = 0.3
 MS = timedelta(milliseconds=1)
 
-COLUMNS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("person", {"no_wrap": True}),
-    ("device", {"no_wrap": True}),
-    ("measured", {"no_wrap": True}),
-    ("Observation", {"overflow": "fold"}),
-    ("device to FHIR", {"justify": "right", "no_wrap": True}),
-)
+WIDE = 145
+"""Columns at which whole URLs fit; narrower terminals get references, with the base in the caption."""
 
 PARTS = {
     "bus": "private D-Bus",
@@ -63,7 +61,7 @@ PARTS = {
 
 def scenario_text() -> str:
     """The demonstration's scenario: every kind of device for each person, one adapter each."""
-    lines = [f"seed = {SEED}", 'output = "measured.jsonl"', ""]
+    lines = [f"seed = {SEED}", 'output = "measured.jsonl"', f"hang_up_s = {HANG_UP_S}", ""]
     for person in PEOPLE:
         lines += ["[[person]]", f'id = "{person}"', 'condition = "copd"', ""]
     for number, (person, kind) in enumerate((person, kind) for person in PEOPLE for kind in KINDS):
@@ -82,7 +80,10 @@ def scenario_text() -> str:
 
 def demo(*, keep: bool, as_json: bool, broker: str, directory: Path | None) -> int:
     """Run the demonstration; the exit status."""
+    # Where the output is no terminal, nobody's window is too narrow.
     console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console.width = WIDE
     if directory is not None and directory.exists() and any(directory.iterdir()):
         sys.stderr.write(f"stafet-sim: {directory} is not empty: name a new directory\n")
         return CANNOT_CREATE
@@ -119,7 +120,7 @@ def _demo(console: Console, place: Path, *, keep: bool, as_json: bool, broker: s
             sys.stdout.write("\n")
             sys.stdout.flush()
         else:
-            console.print(_table(comparison, stage))
+            console.print(_table(comparison, stage, wide=console.width >= WIDE))
         console.print(_verdict(comparison, took))
         if keep:
             _stay(console, stage)
@@ -198,26 +199,39 @@ def _rows(comparison: Comparison) -> Iterator[list[Compared]]:
         yield list(values)
 
 
-def _table(comparison: Comparison, stage: Stage) -> Table:
+def _table(comparison: Comparison, stage: Stage, *, wide: bool) -> Table:
     names = {person.id: person.name for person in stage.scenario.people}
-    table = Table(title="What the devices measured, as it stands in the FHIR server", title_justify="left")
-    for heading, options in COLUMNS:
-        table.add_column(heading, **options)
+    table = Table(
+        title="What the devices measured, as it stands in the FHIR server",
+        title_justify="left",
+        caption=None if wide else f"Observation: under {stage.base_url}/",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    for heading in ("person", "device", "measured"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("Observation", overflow="fold")
+    table.add_column("to FHIR", justify="right", no_wrap=True)
+
+    def link(found: Found) -> Text:
+        url = f"{stage.base_url}/{found.observation}"
+        return Text(url if wide else found.observation, style=f"link {url}")
+
     for row in _rows(comparison):
         first = row[0]
-        measured = f"{'/'.join(str(one.value.value) for one in row)} {first.value.unit}"
-        where = f"{stage.base_url}/{first.found.observation}" if first.found else "-"
-        delay = f"{first.delay / MS:.0f} ms" if first.delay is not None else "-"
-        style = "" if first.outcome is Outcome.EQUAL else "red"
-        if first.outcome is not Outcome.EQUAL:
-            measured += f" {first.outcome}"
-        table.add_row(names[first.record.person], first.record.kind, measured, where, delay, style=style)
-    for one in (*comparison.doubled, *comparison.foreign):
-        what = "doubled" if one in comparison.doubled else "was never measured"
+        wrong = first.outcome is not Outcome.EQUAL
         table.add_row(
-            names.get(one.patient, one.patient), "", f"{one.value} {one.unit} {what}",
-            f"{stage.base_url}/{one.observation}", "", style="red",
-        )  # fmt: skip
+            names[first.record.person],
+            first.record.kind,
+            f"{'/'.join(str(one.value.value) for one in row)} {first.value.unit}" + (f" {first.outcome}" * wrong),
+            link(first.found) if first.found else "-",
+            f"{first.delay / MS:.0f} ms" if first.delay is not None else "-",
+            style="red" if wrong else "",
+        )
+    for what, values in (("doubled", comparison.doubled), ("was never measured", comparison.foreign)):
+        for one in values:
+            who = names.get(one.patient, one.patient)
+            table.add_row(who, "", f"{one.value} {one.unit} {what}", link(one), "", style="red")
     return table
 
 

@@ -101,7 +101,7 @@ def vitals(someone: Person, at: datetime) -> Vitals:
         pulse=max(45.0, someone.pulse + 5 * day + scatter.gauss(0, 3)),
         systolic=systolic,
         diastolic=min(systolic - 20, someone.diastolic + 3 * day + scatter.gauss(0, 3)),
-        weight_kg=someone.weight_kg + 0.6 * week + 0.4 * day + scatter.gauss(0, 0.1),
+        weight_kg=someone.weight_kg + 0.6 * week + 0.4 * day + scatter.gauss(0, 0.03),
         temperature_cel=someone.temperature_cel + 0.35 * day + scatter.gauss(0, 0.08),
     )
 

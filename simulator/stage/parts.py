@@ -106,12 +106,13 @@ def bluetooth(directory: Path, bus_address: str, addresses: tuple[str, ...]) -> 
 
 def broker(directory: Path, kind: str, port: int) -> Process:
     """An MQTT 5 broker that keeps nothing over a kill, which is the worst that a broker may do."""
-    configuration = directory / f"{kind}.conf"
     if kind == "mosquitto":
+        configuration = directory / "mosquitto.conf"
         configuration.write_text(MOSQUITTO_CONFIGURATION.format(host=LOOPBACK, port=port), encoding="utf-8")
         mosquitto = program("mosquitto", "install the Debian package mosquitto")
         command: list[str | Path] = [mosquitto, "-c", configuration]
     elif kind == "iotcore":
+        configuration = directory / "iotcore.toml"  # it goes by the suffix
         configuration.write_text(IOTCORE_CONFIGURATION.format(host=LOOPBACK, port=port), encoding="utf-8")
         command = [sys.executable, "-m", "iotcore", "--config", configuration, "--log-level", "CRITICAL"]
     else:

@@ -8,7 +8,6 @@ process can be killed and restarted in its place; ports, keys and stores stay fo
 """
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -140,7 +139,8 @@ class Stage:
             for future in identities:
                 future.result()
             self._register_hub()
-            assigned = [pool.submit(self._assign, device) for device in self.scenario.devices]
+            first = self.scenario.people[0]
+            assigned = [pool.submit(self._assign, device) for device in self.scenario.devices if device.person != first]
             self._wait_ready("fhir")
             for someone in self.scenario.people:
                 self.fhir.put_patient(someone)
@@ -245,13 +245,15 @@ class Stage:
 
     def _exchange_keys(self, where: Path, configuration: str, public_key: str) -> None:
         """Make a program's key, and put its public half where the other one looks."""
-        printed = run([where, "identity", "--config", self._path(configuration), "--json"])
-        self._path(public_key).write_text(json.loads(printed)["pem"], encoding="ascii")
+        self._path(public_key).write_text(
+            run([where, "identity", "--config", self._path(configuration)]), encoding="ascii"
+        )
 
     def _bridge(self, *arguments: str | Path) -> None:
         run([self._bridge_program, *arguments, "--config", self._path("bridge.toml")])
 
     def _register_hub(self) -> None:
+        """The hub is the first person's; what other people use is assigned to them, device by device."""
         first = self.scenario.people[0]
         self._bridge(
             "hub", "add", "--id", HUB, "--key", self._path("hub-public.pem"), "--patient", f"Patient/{first.id}"
