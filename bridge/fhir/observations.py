@@ -174,9 +174,10 @@ def is_test(measurement: Measurement) -> bool:
 
 def _missing(measurement: Measurement) -> str | None:
     """Why there is no value, if there is none: a status outranks what stands where the number would."""
-    for status, word in _NO_VALUE:
-        if status in measurement.status:
-            return word
+    if measurement.status:
+        for status, word in _NO_VALUE:
+            if status in measurement.status:
+                return word
     reason = measurement.value.absent if isinstance(measurement.value, Special) else measurement.absent
     if reason is None:
         return None

@@ -101,7 +101,7 @@ def translate_reading(
     phd = Phd(
         address=reading.device.address,
         name=reading.device.name,
-        information=device_information(reading.context),
+        information=_information(reading.context),
         specializations=() if service is None else (service.specialization,),
     )
     run = _Run(phd=phd, gateway=Gateway(hub=hub), patient=patient, identifier_key=identifier_key)
@@ -242,6 +242,10 @@ def _observation_entry(resource: Resource, identifier: str) -> Entry:
             "ifNoneExist": f"identifier={OBSERVATION_IDENTIFIER}|{identifier}",
         },
     )
+
+
+# All readings of a connection have the same context.
+_information: Final = lru_cache(maxsize=256)(device_information)
 
 
 @lru_cache(maxsize=1024)

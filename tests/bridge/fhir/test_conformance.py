@@ -16,6 +16,7 @@ from bridge.fhir.translate import (
     translate_reading,
 )
 from tests import phd
+from tests.bridge.fhir import golden
 from tests.bridge.fhir.corpus import CASES, COPENHAGEN, HUB, KEY, PATIENT, RECEIVED, Case
 from tests.wire.measurements import measurements
 from wire.measurement import Measurement
@@ -60,6 +61,12 @@ def test_what_leaves_the_bridge_has_the_right_slices_and_references(case: Case) 
 @each_case
 def test_a_fhir_library_that_is_not_ours_takes_every_resource(case: Case) -> None:
     assert phd.structure(translated(case)) == []
+
+
+@pytest.mark.parametrize("name", golden.GOLDEN)
+def test_what_leaves_the_bridge_is_what_was_agreed_byte_for_byte(name: str) -> None:
+    agreed = golden.path(name).read_bytes()
+    assert agreed == fhir_json.dumps(golden.document(golden.case(name)), indent=1) + b"\n"
 
 
 @needs_profiles

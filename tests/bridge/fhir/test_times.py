@@ -84,7 +84,7 @@ def test_one_row_applies_to_every_combination(
 
 @pytest.mark.parametrize("text", [None, "0000-00-00T10:30:00", "2026-00-21T10:30:00", "2026-11-00T10:30:00"])
 def test_no_time_or_a_time_without_a_date_is_the_time_of_reception(text: str | None) -> None:
-    found = timing(text and stamp(text), clock_set=True, received=RECEIVED, clock=None, zone=COPENHAGEN)
+    found = timing(stamp(text) if text else None, clock_set=True, received=RECEIVED, clock=None, zone=COPENHAGEN)
     assert found.effective == "2026-11-21T10:30:15.250+01:00"
     assert found.row.time_type is TimeType.NONE
     assert found.coincident is None
@@ -252,7 +252,7 @@ def test_without_a_reception_the_stamp_stands_as_it_is() -> None:
 @pytest.mark.parametrize(("text", "reason"), [(None, "hub-time-unknown"), ("1700-01-01T00:00:00", "device-time")])
 def test_without_a_reception_and_without_a_usable_stamp_there_is_no_time(text: str | None, reason: str) -> None:
     with pytest.raises(Untranslatable) as refusal:
-        at_its_word(text and stamp(text), clock_set=True, zone=COPENHAGEN)
+        at_its_word(stamp(text) if text else None, clock_set=True, zone=COPENHAGEN)
     assert refusal.value.reason == reason
 
 
