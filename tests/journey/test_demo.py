@@ -1,0 +1,66 @@
+"""The demonstration, as a newcomer runs it: everything on this machine, and every value compared."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import eventually
+
+PROGRAM = Path(sys.executable).with_name("stafet-sim")
+
+
+@pytest.mark.journey
+def test_the_demonstration_ends_with_every_measured_value_in_the_fhir_server(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [PROGRAM, "demo", "--json", "--directory", tmp_path / "demo"],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert result["all_equal"]
+    assert result["readings"] >= 10
+    assert len(result["kinds"]) == 5
+    assert result["doubled"] == result["never_measured"] == []
+    assert all(value["outcome"] == "equal" and value["observation"] for value in result["values"])
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.journey
+def test_a_kept_demonstration_stays_up_until_it_is_interrupted(tmp_path: Path) -> None:
+    log = tmp_path / "demo.out"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [PROGRAM, "demo", "--keep", "--broker", "mosquitto", "--directory", tmp_path / "demo"],
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        eventually(lambda: "stays up until Ctrl-C" in log.read_text(), within_s=60, what="the demonstration stays up")
+        url = next(word for word in log.read_text().split() if "/Observation?subject=" in word)
+        page = httpx.get(url, timeout=10).raise_for_status().json()
+        assert page["total"] > 10
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert leftovers(tmp_path) == []
+
+
+def leftovers(directory: Path) -> list[str]:
+    """Command lines of processes that still have to do with this directory."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(directory) in line and entry.parent.name != str(os.getpid()):
+            lines.append(line)
+    return lines
