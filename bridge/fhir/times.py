@@ -133,7 +133,7 @@ class DeviceClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coincident:
-    """A coincident time stamp: what the PHD's clock showed (None: not readable) at the PHG's time."""
+    """A coincident time stamp: what the PHD's clock showed (None: not readable) at the PHG's time; `key` as above."""
 
     phg: str
     phd: str | None

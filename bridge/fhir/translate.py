@@ -194,7 +194,7 @@ class _Run:
         identifier = self._identifier(
             f"{'stored' if told else 'reading'}\0{kind}\0{ordinal}\0", stored if told else whole
         )
-        time_stamp = None if timed.coincident is None else self._time_stamp(timed.coincident, whole)
+        time_stamp = None if timed.coincident is None else self._time_stamp(timed.coincident, stored)
         resource = observation(
             measurement,
             self._frame,
@@ -219,8 +219,9 @@ class _Run:
             observations=tuple(entry.resource["identifier"][0]["value"] for entry in self._entries.values()),
         )
 
-    def _time_stamp(self, coincident: Coincident, whole: bytes) -> Entry:
-        identifier = self._identifier("coincident\0", coincident.key or whole)
+    def _time_stamp(self, coincident: Coincident, stored: bytes) -> Entry:
+        # One per reading of the device's clock; where it cannot be read, one per stamped measurement, however often sent.
+        identifier = self._identifier("coincident\0", coincident.key or stored)
         resource = coincident_time_stamp(
             self._frame, identifier=identifier, phg=coincident.phg, phd=coincident.phd, offset=coincident.offset
         )

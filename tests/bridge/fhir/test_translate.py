@@ -165,6 +165,13 @@ def test_measurements_of_one_connection_share_one_coincident_time_stamp() -> Non
     phd.assert_conformant(sent)
 
 
+def test_a_measurement_sent_twice_by_a_device_whose_clock_nobody_can_read_has_one_time_stamp() -> None:
+    again = replace(STAMPED, received=clock(RECEIVED + timedelta(seconds=40), mono_us=MONO_US + 40_000_000))
+    sent = bundle([translate(STAMPED), translate(again)])
+    assert len(phd.time_stamps(sent)) == 1
+    assert len(phd.observations(sent)) == 2
+
+
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
