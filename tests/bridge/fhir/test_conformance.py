@@ -1,5 +1,6 @@
 """Everything the bridge covers, from the device's bytes to the profiles."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +104,10 @@ def test_the_judge_sees_a_fault() -> None:
     faults = "\n".join(phd.validate(sent))
     assert "Device.version" in faults
     assert "Observation.valueQuantity.code" in faults
+
+
+def test_the_example_in_the_documentation_is_what_leaves_the_bridge() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "fhir.md").read_text()
+    _, _, example = text.partition("```json\n")
+    agreed = fhir_json.dumps(golden.document(golden.case("temperature"))["bundle"], indent=1).decode()
+    assert example == agreed + "\n```\n"
