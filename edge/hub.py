@@ -2,7 +2,7 @@
 
 One TaskGroup holds a task per loop. The uplink starts first, for what waits since last time; bleak, which is half of
 all start-up work, is imported in a thread once that is under way. Systemd's watchdog is fed only while every loop
-shows progress of its own, so a loop that hangs ends the process, and the outbox and systemd make that harmless.
+shows progress of its own, so a loop that hangs ends the process, which outbox and systemd make harmless.
 
 At SIGTERM: no new readings, sessions are ended properly, what is stored gets a moment to leave, the store is closed.
 Each of these ends in time, and after `LAST_WORD_S` the process ends whatever happens: the store is safe at any moment.
@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Final
 
 from edge import identity, status
@@ -23,124 +24,148 @@ from edge.config import Config
 from edge.intake import Intake
 from edge.log import Field, event
 from edge.mqtt import Broker, Tls
-from edge.outbox import Outbox
+from edge.outbox import Outbox, OutboxError
 from edge.radio import Radio
 from edge.sdnotify import Notifier
 from edge.uplink import Uplink
 
 RADIO_AFTER_S: Final = 1.0
 """The radio waits for the first PUBACK for so long: importing bleak beside it would make both slow on a small Pi."""
-STALLED_S: Final = 25.0
-"""A loop without progress for so long hangs: each shows some every 15 s. With WatchdogSec=30 a hang ends in 60 s."""
 FEED_S: Final = 10.0
+STALLED_S: Final = 25.0
+"""A loop without progress for so long hangs: each shows some every 10 s. With WatchdogSec=30 a hang ends in 60 s."""
 COLLECTING_ENDS_S: Final = 5.0
 DRAINED_S: Final = 2.0
 UPLINK_ENDS_S: Final = 3.0
 LAST_WORD_S: Final = 12.0
-"""More than the three above; less than the 90 s after which systemd kills."""
+"""More than these three together; less than the 90 s after which systemd kills."""
 
 WARNINGS: Final = frozenset(
-    {"connection_lost", "connection_failed", "batch_refused", "epoch_renewed", "receipt_ignored"}
+    {
+        "batch_refused",
+        "batch_undelivered",
+        "confirmation_failed",
+        "connection_failed",
+        "connection_lost",
+        "epoch_renewed",
+        "receipt_ignored",
+    }
 )
-"""Events of the uplink that a person should look at."""
+"""Events of the uplink that a person may want to look at."""
+
+
+def run(config: Config) -> None:
+    """The program `stafet-hub run`, until SIGTERM or SIGINT. OutboxError if the store cannot be used (any more)."""
+    try:
+        asyncio.run(serve(config))
+    except BaseExceptionGroup as group:
+        ours, others = group.split(OutboxError)
+        if ours is None or others is not None:
+            event("hub_broke", logging.ERROR, error=type(_first(others or group)).__name__)
+            raise
+        raise _first(ours) from group
+
+
+async def serve(config: Config, *, notifier: Notifier | None = None, radio: Radio | None = None) -> None:
+    """`run` on a loop. `radio` is for tests; a home has bleak, if a device is listed."""
+    with Outbox.open(config.hub.store, hub=config.hub.id) as outbox:
+        await HubAgent(config, outbox, notifier or Notifier(), radio).run()
 
 
 class HubAgent:
-    """The running hub. `radio` is for tests; else there is bleak if a device is listed."""
+    """The running hub."""
 
-    def __init__(self, config: Config, *, notifier: Notifier | None = None, radio: Radio | None = None) -> None:
+    def __init__(self, config: Config, outbox: Outbox, notifier: Notifier, radio: Radio | None = None) -> None:
         self._config = config
-        self._notifier = notifier or Notifier()
+        self._outbox = outbox
+        self._notifier = notifier
         self._radio = radio
         self._clock = SystemClock()
-        self._stop = asyncio.Event()
-        self._radio_may_start = asyncio.Event()
+        self._signer = identity.load_signer(config.hub.key)
+        self._uplink = Uplink(
+            hub=config.hub.id,
+            outbox=outbox,
+            signer=self._signer,
+            bridge_key=identity.load_public_key(config.bridge.public_key),
+            broker=_broker(config),
+            clock=self._clock,
+            on_event=self._uplink_event,
+        )
         self._collector: Collector | None = None
-        self._progress: dict[str, Callable[[], int]] = {}
+        self._begun_at = 0.0
+        self._radio_may_start = asyncio.Event()
+        self._watch = Watch()
+        self._watch.add("uplink", lambda: self._uplink.progress)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        hub = self._config.hub
-        signer = identity.load_signer(hub.key)
-        with Outbox.open(hub.store, hub=hub.id) as self._outbox:
-            self._uplink = Uplink(
-                hub=hub.id,
-                outbox=self._outbox,
-                signer=signer,
-                bridge_key=identity.load_public_key(self._config.bridge.public_key),
-                broker=self._broker(),
-                clock=self._clock,
-                on_event=self._uplink_event,
-            )
-            self._progress["uplink"] = lambda: self._uplink.progress
-            stats = self._outbox.stats()
-            event("hub_started", hub=hub.id, kid=signer.kid.hex()[:8], devices=len(self._config.device),
-                  pending=stats.pending, epoch=stats.epoch.hex(), next=stats.next)  # fmt: skip
-            self._started_at = loop.time()
-            async with status.serve(hub.store, self.snapshot), asyncio.TaskGroup() as group:
-                uplink = group.create_task(self._uplink.run(), name="uplink")
-                collecting = group.create_task(self._collect(), name="collecting")
-                watchdog = group.create_task(self._feed_watchdog(), name="watchdog")
-                self._notifier.ready()
-                await self._stop.wait()
-                await self._end(collecting, uplink, watchdog)
-        event("hub_stopped", pending=stats.pending)
+            loop.add_signal_handler(number, stop.set)
+        self._begun_at = loop.time()
+        self._say_started()
+        async with status.serve(self._config.hub.store, self.snapshot), asyncio.TaskGroup() as group:
+            uplink = group.create_task(self._uplink.run(), name="uplink")
+            collecting = group.create_task(self._collect(), name="collecting")
+            watchdog = group.create_task(self._feed_watchdog(), name="watchdog")
+            self._notifier.ready()
+            await stop.wait()
+            self._notifier.stopping()
+            event("hub_stopping", pending=self._pending)
+            last_word = loop.call_later(LAST_WORD_S, _end_now)
+            collecting.cancel()
+            await asyncio.wait({collecting}, timeout=COLLECTING_ENDS_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAINED_S):
+                    await self._uplink.drained()
+            uplink.cancel()
+            watchdog.cancel()
+            await asyncio.wait({uplink, watchdog}, timeout=UPLINK_ENDS_S)
+        last_word.cancel()
+        event("hub_stopped", pending=self._pending)
 
-    async def _end(
-        self, collecting: "asyncio.Task[None]", uplink: "asyncio.Task[None]", watchdog: "asyncio.Task[None]"
-    ) -> None:
-        self._notifier.stopping()
-        event("hub_stopping", pending=self._outbox.next - self._outbox.oldest)
-        asyncio.get_running_loop().call_later(LAST_WORD_S, _end_now)
-        collecting.cancel()
-        await asyncio.wait({collecting}, timeout=COLLECTING_ENDS_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAINED_S):
-                await self._uplink.drained()
-        uplink.cancel()
-        watchdog.cancel()
-        await asyncio.wait({uplink, watchdog}, timeout=UPLINK_ENDS_S)
+    @property
+    def _pending(self) -> int:
+        return self._outbox.next - self._outbox.oldest
+
+    def _say_started(self) -> None:
+        event(
+            "hub_started",
+            hub=self._config.hub.id,
+            kid=self._signer.kid.hex()[:8],
+            devices=len(self._config.device),
+            epoch=self._outbox.epoch.hex(),
+            next=self._outbox.next,
+            pending=self._pending,
+        )
+        for alarm in self._outbox.alarms():
+            event("alarm_kept", logging.WARNING, at=status.moment(alarm.at_us), cause=alarm.cause, detail=alarm.detail)
 
     # Collecting
 
     async def _collect(self) -> None:
-        ble = self._config.ble
         if not self._config.device:
             return
         if self._radio is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RADIO_AFTER_S):
                     await self._radio_may_start.wait()
-            self._radio = await asyncio.to_thread(self._bluetooth)
+            self._radio = await asyncio.to_thread(_bluetooth, self._config)
         self._collector = collector = Collector(
             radio=self._radio,
             devices=[(device.address, device.label) for device in self._config.device],
             intake=Intake(put=self._outbox.put, stored=self._uplink.wake),
             now=self._clock.now,
-            idle_timeout_s=ble.idle_timeout_s,
-            connections=ble.connections,
+            idle_timeout_s=self._config.ble.idle_timeout_s,
+            connections=self._config.ble.connections,
         )
-        self._progress["collecting"] = lambda: collector.progress
+        self._watch.add("collecting", lambda: collector.progress)
         await collector.run()
-
-    def _bluetooth(self) -> Radio:
-        from edge.ble import BleakRadio  # noqa: PLC0415  only here, and in a thread: see the top
-
-        return BleakRadio(adapter=self._config.ble.adapter, wanted=[device.address for device in self._config.device])
-
-    # Uplink
-
-    def _broker(self) -> Broker:
-        mqtt = self._config.mqtt
-        tls = mqtt.tls and Tls(ca=mqtt.tls.ca, certificate=mqtt.tls.certificate, key=mqtt.tls.key)
-        return Broker(host=mqtt.host, port=mqtt.port, client_id=self._config.hub.id, tls=tls)
 
     def _uplink_event(self, name: str, fields: Mapping[str, Field]) -> None:
         event(name, logging.WARNING if name in WARNINGS else logging.INFO, **fields)
-        if name == "first_puback" or (name == "connected" and self._outbox.next == self._outbox.oldest):
+        if name == "first_puback" or (name == "connected" and not self._pending):
             self._radio_may_start.set()
 
     # Watchdog
@@ -148,43 +173,25 @@ class HubAgent:
     async def _feed_watchdog(self) -> None:
         loop = asyncio.get_running_loop()
         interval = min(FEED_S, (self._notifier.watchdog_s or FEED_S) / 3)
-        last: dict[str, tuple[int, float]] = {}
-        stalled: set[str] = set()
         while True:
-            now = loop.time()
-            for name, progress in self._progress.items():
-                count, since = last.get(name, (-1, now))
-                last[name] = (count, since) if count == progress() else (progress(), now)
-                if now - last[name][1] < STALLED_S:
-                    stalled.discard(name)
-                elif name not in stalled:
-                    stalled.add(name)
-                    event("loop_stalled", logging.ERROR, task=name, after_s=STALLED_S)
-            if not stalled:
+            if not self._watch.stalled(loop.time()):
                 self._notifier.alive()
-            self._notifier.status(self._one_line())
+            connected = "connected" if self._uplink.state.connected else "not connected"
+            self._notifier.status(f"{connected}; {self._pending} readings wait to be delivered")
             await asyncio.sleep(interval)
-
-    def _one_line(self) -> str:
-        pending = self._outbox.next - self._outbox.oldest
-        connected = "connected" if self._uplink.state.connected else "not connected"
-        return f"{connected}; {pending} readings wait; {len(self._config.device)} devices listed"
 
     # Status
 
     def snapshot(self) -> status.Document:
         """What `stafet-hub status` gets."""
-        now = asyncio.get_running_loop().time()
-        collector, clock, state = self._collector, self._clock.now(), self._uplink.state
-        stats = self._outbox.stats()
+        clock, uplink, collector = self._clock.now(), self._uplink.state, self._collector
         return {
-            **status.of_store(self._config.hub.id, stats, clock),
+            **status.of_store(self._config.hub.id, self._outbox.stats(), clock),
             "running": True,
             "pid": os.getpid(),
-            "up_s": round(now - self._started_at, 1),
-            "connected": state.connected,
-            "uplink": state.as_dict(),
+            "up_s": round(asyncio.get_running_loop().time() - self._begun_at, 1),
             "clock": {"state": clock.state.name.lower(), "uncertainty_ms": clock.uncertainty_ms},
+            "uplink": uplink.as_dict(),
             "radio": collector
             and {
                 "adapter": self._config.ble.adapter,
@@ -193,26 +200,53 @@ class HubAgent:
             },
             "held": collector.intake.held if collector else 0,
             "dropped": collector.intake.dropped if collector else 0,
-            "devices": [
-                {
-                    "device": device.device,
-                    "label": device.label,
-                    "connected": device.connected,
-                    "readings": device.readings,
-                    "sessions": device.sessions,
-                    "seen_s": device.seen_s,
-                    "read_s": device.read_s,
-                }
-                for device in (collector.states() if collector else ())
-            ],
+            "devices": [asdict(device) for device in (collector.states() if collector else ())],
         }
+
+
+class Watch:
+    """Which loops make progress, by counters of theirs."""
+
+    def __init__(self) -> None:
+        self._progress: dict[str, Callable[[], int]] = {}
+        self._last: dict[str, tuple[int, float]] = {}
+        self._stalled: set[str] = set()
+
+    def add(self, name: str, progress: Callable[[], int]) -> None:
+        """Watch a loop; `progress` rises while it lives."""
+        self._progress[name] = progress
+
+    def stalled(self, now: float) -> bool:
+        """Whether any loop has made none for STALLED_S; each is logged once."""
+        for name, progress in self._progress.items():
+            count = progress()
+            if name not in self._last or self._last[name][0] != count:
+                self._last[name] = (count, now)
+                self._stalled.discard(name)
+            elif now - self._last[name][1] >= STALLED_S and name not in self._stalled:
+                self._stalled.add(name)
+                event("loop_stalled", logging.ERROR, task=name, after_s=STALLED_S)
+        return bool(self._stalled)
+
+
+def _broker(config: Config) -> Broker:
+    mqtt = config.mqtt
+    tls = None if mqtt.tls is None else Tls(ca=mqtt.tls.ca, certificate=mqtt.tls.certificate, key=mqtt.tls.key)
+    return Broker(host=mqtt.host, port=mqtt.port, client_id=config.hub.id, tls=tls)
+
+
+def _bluetooth(config: Config) -> Radio:
+    from edge.ble import BleakRadio  # noqa: PLC0415  only if a device is listed, and in a thread: see the top
+
+    return BleakRadio(adapter=config.ble.adapter, wanted=[device.address for device in config.device])
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
 
 
 def _end_now() -> None:
     event("stop_forced", logging.ERROR, after_s=LAST_WORD_S)
     os._exit(1)
-
-
-def run(config: Config) -> None:
-    """The program `stafet-hub run`."""
-    asyncio.run(HubAgent(config).run())

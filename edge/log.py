@@ -26,7 +26,7 @@ KEYS: Final = frozenset(
         "bytes", "characteristic", "count", "digest", "first", "held", "last", "missing", "next", "oldest", "pending",
         "readings", "seq",
         # how it went
-        "after_s", "age_s", "attempt", "cause", "code", "connected", "delay_s", "detail", "devices", "elapsed_ms",
+        "after_s", "age_s", "at", "attempt", "cause", "code", "connected", "delay_s", "detail", "devices", "elapsed_ms",
         "ended", "error", "line", "reason", "resent", "sent", "state", "text", "uncertainty_ms", "within_s",
     }
 )  # fmt: skip

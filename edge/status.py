@@ -7,6 +7,7 @@ nothing is left behind by a hub that was killed. It answers root and the hub's o
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import socket
 import struct
@@ -17,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from edge.log import event
 from edge.outbox import OutboxStats
 from wire.batch import parse_reading
 from wire.evidence import Clock
@@ -70,7 +72,12 @@ async def serve(store: Path, snapshot: Callable[[], Document]) -> AsyncIterator[
             writer.close()
             await writer.wait_closed()
 
-    server = await asyncio.start_unix_server(answer, _name(store))
+    try:
+        server = await asyncio.start_unix_server(answer, _name(store))
+    except OSError as error:  # somebody sits on our name; that is no reason not to collect
+        event("status_unavailable", logging.WARNING, reason=error.strerror)
+        yield
+        return
     async with server:
         yield
 
@@ -108,7 +115,8 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "waiting_one": "1 reading waits to be delivered, for {age}",
         "held": "{count} readings are only in memory: the store takes none",
         "connected": "connected to the broker for {age}",
-        "disconnected": "NOT CONNECTED to the broker",
+        "disconnected": "NOT CONNECTED to the broker ({error})",
+        "refused": "REFUSED: {reason}",
         "receipt": "last receipt {age} ago",
         "no_receipt": "no receipt yet",
         "clock": "clock: {state}",
@@ -131,7 +139,8 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "waiting_one": "1 måling venter på at blive leveret, i {age}",
         "held": "{count} målinger findes kun i hukommelsen: lageret tager ikke imod",
         "connected": "forbundet til brokeren i {age}",
-        "disconnected": "IKKE FORBUNDET til brokeren",
+        "disconnected": "IKKE FORBUNDET til brokeren ({error})",
+        "refused": "AFVIST: {reason}",
         "receipt": "sidste kvittering for {age} siden",
         "no_receipt": "ingen kvittering endnu",
         "clock": "ur: {state}",
@@ -184,14 +193,17 @@ def in_words(status: Document, lang: str) -> str:
 def _say_running(status: Document, say: Callable[..., None], words: Mapping[str, str]) -> None:
     if status["held"]:
         say("held", count=status["held"])
-    if status["connected"]:
-        say("connected", age=_age(status["connected_s"]))
+    uplink = status["uplink"]
+    if uplink["connected"]:
+        say("connected", age=_age(uplink["connected_for_s"]))
     else:
-        say("disconnected")
-    if status["last_receipt_s"] is None:
+        say("disconnected", error=uplink["last_error"] or "...")
+    if uplink["refused"]:
+        say("refused", reason=uplink["refused"])
+    if uplink["last_receipt_s"] is None:
         say("no_receipt")
     else:
-        say("receipt", age=_age(status["last_receipt_s"]))
+        say("receipt", age=_age(uplink["last_receipt_s"]))
     say("clock", state=words[status["clock"]["state"]])
     if (radio := status["radio"]) is not None:
         say("scanning" if radio["scanning"] else "deaf", adapter=radio["adapter"], fault=radio["fault"] or "...")

@@ -3,6 +3,7 @@
 A missing real part fails the test that asked for it, with the Debian package to install; nothing is skipped.
 """
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,14 @@ import pytest
 
 from tests.brokers import any_broker, iotcore_broker, mosquitto  # noqa: F401  (fixtures)
 from tests.support import ADAPTERS, PrivateBus, eventually, stop
+
+
+def pytest_sessionstart() -> None:
+    """Say that there is no event loop outside async tests.
+
+    looptime asks for one at each test, which makes one that nobody closes, unless somebody has said so.
+    """
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture
