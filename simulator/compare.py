@@ -114,22 +114,25 @@ def _match(
     expected: Sequence[tuple[Record, Value]], found: Sequence[Found], timezone: ZoneInfo
 ) -> tuple[list[Compared], list[Found]]:
     """Pair one patient's values of one code: equal ones that are near in time first, then what is left as wrong."""
-    outcomes: list[Compared] = []
-    rest = list(found)
-    unpaired: list[tuple[Record, Value]] = []
-    for record, value in expected:
-        moment = _moment(record, timezone)
-        candidates = [
-            one
-            for one in rest
-            if one.value == value.value and one.unit == value.unit and abs(one.effective - moment) <= TIME_TOLERANCE
-        ]
-        if candidates:
-            nearest = min(candidates, key=lambda one: abs(one.effective - moment))
-            rest.remove(nearest)
-            outcomes.append(Compared(record=record, value=value, outcome=Outcome.EQUAL, found=nearest))
-        else:
-            unpaired.append((record, value))
+    moments = [_moment(record, timezone) for record, _ in expected]
+    by_distance = sorted(
+        (abs(one.effective - moment), number, place)
+        for number, ((_, value), moment) in enumerate(zip(expected, moments, strict=True))
+        for place, one in enumerate(found)
+        if one.value == value.value and one.unit == value.unit and abs(one.effective - moment) <= TIME_TOLERANCE
+    )
+    pairs: dict[int, int] = {}
+    taken: set[int] = set()
+    for _, number, place in by_distance:  # the nearest first: a missing value must not take its neighbour's place
+        if number not in pairs and place not in taken:
+            pairs[number] = place
+            taken.add(place)
+    outcomes = [
+        Compared(record=expected[number][0], value=expected[number][1], outcome=Outcome.EQUAL, found=found[place])
+        for number, place in pairs.items()
+    ]
+    rest = [one for place, one in enumerate(found) if place not in taken]
+    unpaired = [one for number, one in enumerate(expected) if number not in pairs]
     for record, value in unpaired:
         moment = _moment(record, timezone)
         near = [one for one in rest if abs(one.effective - moment) <= TIME_TOLERANCE or one.value == value.value]

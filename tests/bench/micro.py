@@ -120,6 +120,8 @@ def ingest() -> Iterator[Figure]:
                 for _ in range(count // group):
                     seqs = outbox.put_many([encode_reading(spot_check()) for _ in range(group)])
                     pending = outbox.pending(seqs[0] - 1, group)
+                    if pending is None:
+                        raise AssertionError("what was put is not pending")
                     seal_batch(
                         hub="bench",
                         epoch=pending.epoch,
