@@ -36,6 +36,7 @@ ADVERTISEMENT = "/org/stafet/advertisement"
 CALL_TIMEOUT_S = 15.0
 """BlueZ answers in milliseconds; a first registration on a busy machine may take a second."""
 SIGHTING_INTERVAL_S = 1.0
+RETIRE_TIMEOUT_S = 2.0
 CONFIRM_TIMEOUT_S = 30.0
 """The ATT transaction time-out (Core, Vol 3 Part F, 3.3.3): an indication not confirmed by then never will be."""
 
@@ -133,10 +134,10 @@ class _NotifyingCharacteristic(_Characteristic):
         return False
 
     @dbus_method(name="AcquireNotify")
-    def acquire_notify(self, options: DBusDict) -> _Socket:
+    async def acquire_notify(self, options: DBusDict) -> _Socket:
         mtu = options["mtu"].value if "mtu" in options else 512
         central = options["device"].value if "device" in options else None
-        theirs = self._peripheral._subscribe(self.characteristic, central)  # noqa: SLF001 - two halves of one thing
+        theirs = await self._peripheral._subscribe(self.characteristic, central)  # noqa: SLF001 - two halves of one
         return theirs, mtu
 
 
@@ -190,6 +191,7 @@ class Subscription:
         self.end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._socket = ours
         self._confirmed = asyncio.Event()
+        self._retiring = False
         asyncio.get_running_loop().add_reader(ours, self._readable)
 
     @property
@@ -202,6 +204,20 @@ class Subscription:
             self._socket.close()
             self.end.set_result(end)
             self._confirmed.set()
+
+    async def retire(self) -> None:
+        """End a subscription whose subscriber is gone without a word, before the next one begins.
+
+        BlueZoo reads from the socket it was given last whichever of its sockets has news, and would wait for ever on
+        the wrong one. So it must let go of the old one first, which shows here as the end of file.
+        """
+        if self.open:
+            self._retiring = True
+            with contextlib.suppress(OSError, TimeoutError):
+                self._socket.shutdown(socket.SHUT_WR)
+                async with asyncio.timeout(RETIRE_TIMEOUT_S):
+                    await asyncio.shield(self.end)
+            self.close(End.REPLACED)
 
     async def send(self, value: bytes) -> bool:
         """Hand one value to the stack; False if the subscription had ended. An indication waits for its confirmation."""
@@ -233,7 +249,7 @@ class Subscription:
         if confirmation:
             self._confirmed.set()
         else:
-            self.close(End.UNSUBSCRIBED)
+            self.close(End.REPLACED if self._retiring else End.UNSUBSCRIBED)
 
 
 class Peripheral:
@@ -361,10 +377,10 @@ class Peripheral:
             self._advertisement.another_sighting()
             await asyncio.sleep(SIGHTING_INTERVAL_S)
 
-    def _subscribe(self, characteristic: Characteristic, central: str | None) -> int:
+    async def _subscribe(self, characteristic: Characteristic, central: str | None) -> int:
         """A new subscriber: give the stack one end of a socket, and close it here once the stack has its copy."""
         if (before := self._subscriptions.get(characteristic.uuid)) is not None:
-            before.close(End.REPLACED)
+            await before.retire()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         subscription = Subscription(characteristic, central, ours)
@@ -373,11 +389,15 @@ class Peripheral:
         return theirs.fileno()
 
     async def _hand_over(self, theirs: socket.socket, subscription: Subscription) -> None:
-        """Publish the subscription only after the reply with the descriptor has left: values follow it, never lead."""
+        """Close their end once the reply with its descriptor has left: messages leave in order.
+
+        The first round trip may start before the reply is queued; the second cannot.
+        """
         try:
-            await self._call(
-                "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId", destination="org.freedesktop.DBus"
-            )
+            for _ in range(2):
+                await self._call(
+                    "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId", destination="org.freedesktop.DBus"
+                )
         finally:
             theirs.close()
         self.subscribers.put_nowait(subscription)
