@@ -1,6 +1,8 @@
 """A simulated device as a hub's real BLE library sees it: bleak over BlueZ's D-Bus API, answered by BlueZoo."""
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -163,6 +165,47 @@ async def test_measurements_of_a_session_that_broke_are_sent_again_byte_for_byte
             assert await play_task == 2
     assert second.values == first.values
     assert len(records(tmp_path)) == 2, "a measurement that was sent again is still one"
+
+
+DYING_HUB = """
+import asyncio, os, signal, sys
+from bleak import BleakClient, BleakScanner
+
+async def main(address, characteristic):
+    hci0 = {"adapter": "hci0"}
+    device = await BleakScanner.find_device_by_address(address, timeout=15, bluez=hci0)
+    client = BleakClient(device, bluez=hci0)
+    await client.connect()
+
+    def received(_, value):
+        print(value.hex(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    await client.start_notify(characteristic, received)
+    await asyncio.sleep(15)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_killed_hub_is_followed_by_one_that_gets_everything(private_bus: PrivateBus, tmp_path: Path) -> None:
+    """BlueZoo does not notice the death; without our care it freezes here, and with it every device."""
+    async with playing(script("scale:8", "cuff:8", resend=True), tmp_path) as play_task:
+        for _ in range(3):
+            hub = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", DYING_HUB, private_bus.adapters[1], full_uuid(0x2A9D),
+                stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            async with asyncio.timeout(WAIT_S):
+                await hub.communicate()
+            assert hub.returncode == -signal.SIGKILL
+        for address, characteristic in ((private_bus.adapters[1], 0x2A9D), (private_bus.adapters[2], 0x2A35)):
+            async with session(address) as last:
+                await last.subscribe(characteristic)
+                await last.until(lambda got=last.values: len(set(got)) == 8)  # type: ignore[misc]
+                await asyncio.sleep(1.2)
+        async with asyncio.timeout(WAIT_S):
+            assert await play_task == 16
 
 
 async def test_ten_devices_register_at_once(private_bus: PrivateBus, tmp_path: Path) -> None:
