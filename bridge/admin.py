@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from bridge import identity as keys
 from bridge.assignment import Assignment
+from bridge.backoff import Backoff
 from bridge.config import Config, Fault
 from bridge.database import Database, DatabaseError, NewerLedgerError
 from bridge.ledger import Ledger, now_us
@@ -209,7 +210,7 @@ async def redrive(config: Config, bridge: keys.Identity, readings: Iterable[int]
 
     tally = Tally()
     with Database.open(config.ledger) as database, contextlib.closing(HubLocks(config.ledger)) as locks:
-        async with asyncio.timeout(wait_s), writing(config, bridge, database) as (ledger, _, writer):
+        async with asyncio.timeout(wait_s), writing(config, bridge, database, Backoff()) as (ledger, _, writer):
             for reading_id in readings:
                 hub_id = ledger.registry.hub_id(ledger.entry(reading_id).hub)
                 async with locks.hold(hub_id or 0):

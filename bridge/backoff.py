@@ -19,6 +19,8 @@ class Backoff:
         self._cap_s = cap_s
         self._uniform = uniform
         self._answered = asyncio.Event()
+        self.failing = asyncio.Event()
+        """Set from the first failure to the next answer: whoever wants to end need not hope."""
 
     def delay_s(self, attempt: int) -> float:
         """Before try number `attempt` + 1: anything up to twice as long as before, up to the cap."""
@@ -26,6 +28,7 @@ class Backoff:
 
     async def wait(self, attempt: int, *, at_least_s: float | None = None) -> None:
         """Wait; not less than the far side asked for."""
+        self.failing.set()
         if at_least_s:
             await asyncio.sleep(min(at_least_s, LONGEST_RETRY_AFTER_S))
         self._answered.clear()
@@ -37,4 +40,5 @@ class Backoff:
 
     def answered(self) -> None:
         """The far side is there again."""
+        self.failing.clear()
         self._answered.set()

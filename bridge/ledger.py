@@ -148,23 +148,11 @@ class Ledger:
                 envelope,
                 now_us,
             )
+            self._fill_gaps(epoch_id, batch)
             if accept.gap is not None:
-                self._database.insert(
-                    "INSERT INTO gap (epoch_id, first, last, after, found_us) VALUES (?, ?, ?, ?, ?)",
-                    epoch_id,
-                    accept.gap.first,
-                    accept.gap.last,
-                    batch.previous,
-                    now_us,
-                )
+                self._add_gap(epoch_id, accept.gap.first, accept.gap.last, batch.previous, now_us)
             for plan in plans:
                 self._admit_reading(batch.hub, epoch_id, batch_id, plan, now_us)
-                if plan.reading.seq < history.expected:
-                    self._database.change(
-                        "UPDATE gap SET filled = filled + 1 WHERE epoch_id = ? AND ? BETWEEN first AND last",
-                        epoch_id,
-                        plan.reading.seq,
-                    )
 
     def _advance(self, batch: VerifiedBatch, history: History, now_us: int) -> int:
         """Move the epoch's head over the batch, if it still stands where `history` saw it."""
@@ -190,6 +178,28 @@ class Ledger:
             "UPDATE epoch SET expected = ?, head = ?, heard_us = ? WHERE id = ?", expected, head, now_us, epoch["id"]
         )
         return int(epoch["id"])
+
+    def _fill_gaps(self, epoch_id: int, batch: VerifiedBatch) -> None:
+        """What a late batch leaves of the gaps that it reaches into."""
+        reached = self._database.rows(
+            "SELECT * FROM gap WHERE epoch_id = ? AND first <= ? AND last >= ?", epoch_id, batch.last, batch.first
+        )
+        for gap in reached:
+            self._database.change("DELETE FROM gap WHERE id = ?", gap["id"])
+            if gap["first"] < batch.first:
+                self._add_gap(epoch_id, gap["first"], batch.first - 1, batch.previous, gap["found_us"])
+            if gap["last"] > batch.last:
+                self._add_gap(epoch_id, batch.last + 1, gap["last"], gap["after"], gap["found_us"])
+
+    def _add_gap(self, epoch_id: int, first: int, last: int, after: bytes, found_us: int) -> None:
+        self._database.insert(
+            "INSERT INTO gap (epoch_id, first, last, after, found_us) VALUES (?, ?, ?, ?, ?)",
+            epoch_id,
+            first,
+            last,
+            after,
+            found_us,
+        )
 
     def _admit_reading(self, hub: str, epoch_id: int, batch_id: int, plan: Ready | Unfit, now_us: int) -> None:
         reading = plan.reading
@@ -315,7 +325,7 @@ class Ledger:
             " (SELECT COUNT(*) FROM reading WHERE state = 'written') AS written,"
             " (SELECT COUNT(*) FROM reading WHERE state = 'quarantined') AS quarantined,"
             " (SELECT COUNT(*) FROM observation WHERE url IS NOT NULL) AS observations,"
-            " (SELECT COALESCE(SUM(last - first + 1 - filled), 0) FROM gap) AS missing,"
+            " (SELECT COALESCE(SUM(last - first + 1), 0) FROM gap) AS missing,"
             " (SELECT MAX(written_us) FROM observation) AS last_written_us"
         )
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row

@@ -15,6 +15,7 @@ def notify(*states: str) -> None:
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.setblocking(False)  # a systemd that does not read must not stop us either
         try:
             sock.connect("\0" + address[1:] if address.startswith("@") else address)
             sock.sendall("\n".join(states).encode())

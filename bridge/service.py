@@ -1,7 +1,7 @@
 """The bridge as a process: its parts put together, its signals, its end.
 
-SIGTERM: take no more deliveries, finish those in hand for up to `DRAIN_S`, leave. What is not finished is in the
-ledger as pending, and unacknowledged at the broker.
+SIGTERM: take no more deliveries, finish those in hand for up to `DRAIN_S` (at once, if the FHIR server is not there),
+leave. What is not finished is in the ledger as pending, and its hubs still have it.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ NUDGES_PER_S: Final = 100.0
 
 @contextlib.asynccontextmanager
 async def writing(
-    config: Config, identity: Identity, database: Database
+    config: Config, identity: Identity, database: Database, backoff: Backoff
 ) -> AsyncIterator[tuple[Ledger, Planner, Writer]]:
     """A writer to the FHIR server of this configuration, with what it needs."""
     ledger = Ledger(database)
     planner = Planner(ledger.registry, timezone=config.timezone, identifier_key=identity.identifier_key)
     target = FhirTarget(config.fhir.base_url, system=SYSTEM, timeout_s=config.fhir.timeout_s, ca=config.fhir.ca)
     try:
-        writer = Writer(ledger=ledger, target=target, planner=planner, backoff=Backoff(), now_us=now_us)
+        writer = Writer(ledger=ledger, target=target, planner=planner, backoff=backoff, now_us=now_us)
         yield ledger, planner, writer
     finally:
         await target.close()
@@ -58,7 +58,8 @@ async def serve(config: Config, identity: Identity) -> None:
         loop.add_signal_handler(number, stop.set)
     with Database.open(config.ledger) as database, contextlib.closing(HubLocks(config.ledger)) as locks:
         locks.announce()
-        async with writing(config, identity, database) as (ledger, planner, writer):
+        backoff = Backoff()
+        async with writing(config, identity, database, backoff) as (ledger, planner, writer):
             ready = asyncio.Event()
             intake: Intake
 
@@ -87,14 +88,20 @@ async def serve(config: Config, identity: Identity) -> None:
                 await stop.wait()
                 notify(STOPPING)
                 intake.pause()
-                try:
-                    async with asyncio.timeout(DRAIN_S):
-                        await relay.drained()
-                except TimeoutError:
+                if not await _drain(relay, backoff):
                     event("bridge_stopped_with_readings_in_hand", WARNING, pending=ledger.summary().pending)
                 for task in tasks:
                     task.cancel()
     event("bridge_stopped")
+
+
+async def _drain(relay: Relay, backoff: Backoff) -> bool:
+    """Wait until nothing is in hand; False if that takes too long or the FHIR server is not there."""
+    drained = asyncio.ensure_future(relay.drained())
+    hopeless = asyncio.ensure_future(backoff.failing.wait())
+    await asyncio.wait((drained, hopeless), timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
+    hopeless.cancel()
+    return drained.done() or not drained.cancel()
 
 
 async def _nudge(ledger: Ledger, relay: Relay, connected: asyncio.Event) -> None:

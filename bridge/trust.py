@@ -19,7 +19,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
 
-from wire.batch import GENESIS, MAX_INTEGER, HubKey, VerifiedBatch, VerifiedReading, open_batch
+from wire.batch import GENESIS, HubKey, VerifiedBatch, VerifiedReading, open_batch
 from wire.errors import EnvelopeError, Refusal
 from wire.topics import hub_of
 
@@ -163,8 +163,6 @@ def open_message(topic: str, envelope: bytes, keys: Callable[[bytes], HubKey | N
     batch = open_batch(envelope, keys)
     if batch.hub != hub_of(topic):
         raise EnvelopeError(Refusal.WRONG_HUB, f"a batch of {batch.hub} on another hub's topic")
-    if batch.last >= MAX_INTEGER:
-        raise EnvelopeError(Refusal.MALFORMED, "the sequence number after this batch could not be said")
     return batch
 
 

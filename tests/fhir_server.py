@@ -136,3 +136,14 @@ def fhir_server(tmp_path: Path) -> Iterator[FhirServer]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_fhir_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
+    """A FHIR server for many tests, each with patients of its own; it is never killed."""
+    server = FhirServer(tmp_path_factory.mktemp("fhir"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

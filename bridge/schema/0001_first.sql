@@ -84,14 +84,14 @@ CREATE TABLE reading_observation (
   PRIMARY KEY (reading_id, observation_id)
 ) WITHOUT ROWID;
 
--- Readings that a hub no longer had when it sent what came after them. after: the chain's value that it named there.
+-- Readings that a hub no longer had when it sent what came after them, and that did not come since. after: the chain's
+-- value that the hub named at the end of the gap.
 CREATE TABLE gap (
   id       INTEGER PRIMARY KEY,
   epoch_id INTEGER NOT NULL REFERENCES epoch,
   first    INTEGER NOT NULL,
   last     INTEGER NOT NULL,
   after    BLOB NOT NULL,
-  filled   INTEGER NOT NULL DEFAULT 0,
   found_us INTEGER NOT NULL
 );
 CREATE INDEX gap_epoch ON gap (epoch_id, last);

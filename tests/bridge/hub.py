@@ -3,6 +3,7 @@
 import secrets
 import socket
 import threading
+import time
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -140,6 +141,23 @@ class HubLink:
 
         eventually(answered, within_s=within_s, what="a receipt for the batch")
         return found[-1]
+
+    @property
+    def next(self) -> int:
+        """What the bridge has confirmed: everything below it."""
+        return max([each.next for each in self.receipts if each.next and each.epoch == self.hub.epoch], default=1)
+
+    def send_until_confirmed(self, *, resend_s: float = 1.0, within_s: float = 60, group: int = 4) -> None:
+        """Send everything that is not confirmed, and again, until a receipt covers the last reading: what a hub does."""
+        deadline = time.monotonic() + within_s
+        while self.next <= len(self.hub.readings):
+            first = self.next
+            last = min(first + group - 1, len(self.hub.readings))
+            self.publish(self.hub.batch(first, last))
+            patience = time.monotonic() + resend_s
+            while self.next <= last and time.monotonic() < patience:
+                time.sleep(0.005)
+            assert time.monotonic() < deadline, f"confirmed up to {self.next} of {len(self.hub.readings)}"
 
     def close(self) -> None:
         self._client.disconnect()

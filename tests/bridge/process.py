@@ -1,13 +1,15 @@
 """`stafet-bridge` as people run it: a directory with its configuration, and a process that can be killed."""
 
+import contextlib
+import io
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from bridge.cli import main
 from tests.bridge.hub import Hub
 from tests.support import eventually, stop
 from wire.cose import PublicKey, load_public_key_pem
@@ -38,21 +40,17 @@ class BridgeProcess:
         )
         self.log = directory / f"{client}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.public_key: PublicKey = load_public_key_pem(self.command("identity").stdout)
+        self.public_key: PublicKey = load_public_key_pem(self.command("identity").encode())
 
-    def command(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[bytes]:
-        """Run one command with this configuration, and hold it to its exit status."""
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("stafet-bridge")), *arguments, "--config", str(self.config)],
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == status, f"{arguments}: {done.returncode} {done.stderr.decode()}"
-        return done
+    def command(self, *arguments: str, status: int = 0) -> str:
+        """Run one command with this configuration, in this process, and hold it to its exit status; what it printed."""
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            done = main([*arguments, "--config", str(self.config)])
+        assert done == status, f"{arguments}: {done}"
+        return printed.getvalue()
 
     def json(self, *arguments: str) -> Any:
-        return json.loads(self.command(*arguments, "--json").stdout)
+        return json.loads(self.command(*arguments, "--json"))
 
     def enrol(self, hub: Hub, patient: str | None = "Patient/abc") -> None:
         key = self.directory / f"{hub.name}.pem"
@@ -66,7 +64,6 @@ class BridgeProcess:
                 [str(Path(sys.executable).with_name("stafet-bridge")), "run", "--config", str(self.config)],
                 stdout=output,
                 stderr=output,
-                env={key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"},
             )
         if wait:
             eventually(
