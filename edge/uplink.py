@@ -231,8 +231,8 @@ class Uplink:
 
     def _send(self, link: Connection, now: float) -> None:
         outbox, window = self._outbox, self._window
-        while (first := window.due(now, oldest=outbox.oldest, next_seq=outbox.next)) is not None:
-            pending = outbox.pending(first)
+        while (due := window.due(now, oldest=outbox.oldest, next_seq=outbox.next)) is not None:
+            pending = outbox.pending(due.first, due.at_most)
             if outbox.epoch != window.epoch:  # the store was damaged, and mended itself
                 self._event("epoch_renewed", cause=outbox.born, epoch=outbox.epoch.hex())
                 window.renewed(outbox.epoch)
@@ -320,17 +320,17 @@ class Uplink:
         except WentBack as error:
             self._renew("store-went-back", str(error), now)
             return
+        except OutboxFull as error:  # not even room to delete: the readings stay, and a later receipt says the same
+            self._event("confirmation_failed", error=type(error).__name__, detail=str(error))
+            self._window.refused(now)
+            return
         self._follow(self._window.receipt(receipt, now, confirmed=confirmed), receipt, now)
 
     def _confirm(self, receipt: VerifiedReceipt) -> int:
         """Let the outbox delete what the receipt's position covers."""
         if receipt.epoch is None or receipt.next is None or receipt.chain is None:
             return 0
-        try:
-            confirmed = self._outbox.confirm(receipt.epoch, receipt.next, receipt.chain)
-        except OutboxFull as error:  # a full disk: the readings stay, and a later receipt says the same
-            self._event("confirmation_failed", error=type(error).__name__, detail=str(error))
-            return 0
+        confirmed = self._outbox.confirm(receipt.epoch, receipt.next, receipt.chain)
         if confirmed:
             self._confirmed += confirmed
             self._event("readings_confirmed", count=confirmed, next=receipt.next)

@@ -4,20 +4,22 @@
 2. The bridge's position (`next`) settles everything below it. A PUBACK settles nothing; it only says that the broker
    has the batch now, or that it will not take it, or that it has nobody to give it to.
 3. After a (re)connection and after a silence nothing is assumed: the oldest reading is sent once more, as a *probe*,
-   and nothing else until something is answered. So a bridge that is away for a day costs the broker one batch per
-   `LONGEST_TIMEOUT_S`, and a reconnection costs one batch twice, not a whole window.
+   and nothing else until something is answered. So a bridge that is away for a day costs the broker one reading per
+   `LONGEST_TIMEOUT_S`, and a reconnection costs one reading twice, not a whole window.
 4. Batches keep their order on their way. So the answer to one of them settles all that went before it: what it does
    not cover was lost, and sending goes back to `next`. That holds for a probe as for any other batch.
-5. A refusal, and the time in a receipt, count only if they answer a batch on its way, and once: both could be copies
+5. If nothing is on its way, whatever is held is sent, from the oldest on. So nothing is ever forgotten.
+6. A refusal, and the time in a receipt, count only if they answer a batch on its way, and once: both could be copies
    of what the bridge said last year. A position needs no such care, since the outbox checks its chain.
 
 Times are seconds of one monotonic clock. Sequence numbers are those of one epoch; a new one is a new start.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
+from wire.batch import MAX_READINGS
 from wire.errors import Refusal
 from wire.receipt import VerifiedReceipt
 
@@ -39,6 +41,14 @@ NUDGE_EVERY_S: Final = 1.0
 _ANSWERS: Final = frozenset({None, Refusal.REPLAYED, Refusal.GAP})
 """With these the bridge says where it stands."""
 _NEEDS_A_NEW_EPOCH: Final = frozenset({Refusal.SEQUENCE_REUSED, Refusal.BROKEN_CHAIN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What to send: the readings from `first` on, as many as fit but no more than `at_most`."""
+
+    first: int
+    at_most: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,59 +99,41 @@ class Counters:
     ignored: int = 0
 
 
-@dataclass(slots=True)
-class _Pause:
-    """A pause that doubles each time, until `reset`."""
-
-    length_s: float = 0.0
-
-    def next(self, longest_s: float) -> float:
-        self.length_s = min(max(FIRST_PAUSE_S, 2 * self.length_s), longest_s)
-        return self.length_s
-
-    def reset(self) -> None:
-        self.length_s = 0.0
-
-
-@dataclass(slots=True)
-class _Gap:
-    """The gap that was last reported, and how often in a row."""
-
-    next: int = 0
-    count: int = 0
-
-
-@dataclass(slots=True)
 class Window:
     """The state of one hub's sending."""
 
-    epoch: bytes
-    receipt_timeout_s: float = RECEIPT_TIMEOUT_S
-    counters: Counters = field(default_factory=Counters)
-    limit: int = 0
-    """0: not connected."""
-    _sent: list[Sent] = field(default_factory=list)
-    _unacknowledged: dict[int, float] = field(default_factory=dict)
-    _cursor: int = 1
-    _highest: int = 0
-    _probing: bool = True
-    _probe_due: bool = True
-    _waiting_since: float = 0.0
-    _timeout_s: float = 0.0
-    _held_until: float = 0.0
-    _pause: _Pause = field(default_factory=_Pause)
-    _gap: _Gap = field(default_factory=_Gap)
-    _nudged_at: float = float("-inf")
-
-    def __post_init__(self) -> None:
-        self._timeout_s = self.receipt_timeout_s
+    def __init__(self, epoch: bytes, receipt_timeout_s: float = RECEIPT_TIMEOUT_S) -> None:
+        self.epoch = epoch
+        self.limit = 0
+        """0: not connected."""
+        self.counters = Counters()
+        self._receipt_timeout_s = receipt_timeout_s
+        self._sent: list[Sent] = []
+        self._unacknowledged: dict[int, float] = {}
+        """When each PUBLISH was sent that the broker has not acknowledged."""
+        self._cursor = 1
+        """What comes next, if nothing is lost."""
+        self._highest = 0
+        """The highest number that was ever sent."""
+        self._probing = True
+        """Nothing was answered since the last connection, silence or refusal."""
+        self._probe_due = True
+        self._waiting_since = 0.0
+        self._timeout_s = receipt_timeout_s
+        self._held_until = 0.0
+        """0: sending is not held."""
+        self._pause_s = 0.0
+        """The last pause; the next is twice as long."""
+        self._gap_at = 0
+        self._gaps_in_a_row = 0
+        self._nudged_at = float("-inf")
 
     # --- inputs ---
 
     def connected(self, limit: int) -> None:
         """A connection is there that takes `limit` unacknowledged messages. What was refused before may be tried."""
         self.limit = limit
-        self._timeout_s = self.receipt_timeout_s
+        self._timeout_s = self._receipt_timeout_s
         self._held_until = 0.0
         self._probe()
 
@@ -156,7 +148,7 @@ class Window:
         self.epoch = epoch
         self._sent.clear()
         self._cursor, self._highest = 1, 0
-        self._gap = _Gap()
+        self._gaps_in_a_row = 0
         self._held_until = 0.0
         self._probe()
 
@@ -185,9 +177,11 @@ class Window:
     def undelivered(self, number: int, now: float) -> None:
         """The broker has acknowledged this message, and given it to nobody: no bridge has ever subscribed there."""
         self._unacknowledged.pop(number, None)
-        self._sent = [each for each in self._sent if each.number != number]
+        for batch in [each for each in self._sent if each.number == number]:
+            self._sent.remove(batch)
+            self._cursor = min(self._cursor, batch.first)
         self.counters.nobody += 1
-        self._hold(now, self._pause.next(LONGEST_WITHOUT_BRIDGE_S))
+        self._hold(now, self._longer_pause(LONGEST_WITHOUT_BRIDGE_S))
 
     def receipt(self, receipt: VerifiedReceipt, now: float, *, confirmed: int) -> Answer:
         """A receipt for this hub, after the outbox confirmed `confirmed` readings by it."""
@@ -207,21 +201,20 @@ class Window:
         """Something must be seen to before any batch is accepted: forget what is on its way, pause, then probe."""
         self.counters.refusals += 1
         self._sent.clear()
-        self._hold(now, self._pause.next(LONGEST_TIMEOUT_S))
+        self._hold(now, self._longer_pause(LONGEST_TIMEOUT_S))
 
     # --- outputs ---
 
-    def due(self, now: float, *, oldest: int, next_seq: int) -> int | None:
-        """The number of the reading with which the next batch shall begin, if one shall be sent now."""
+    def due(self, now: float, *, oldest: int, next_seq: int) -> Due | None:
+        """The batch to send now, if one shall be sent."""
         if now < self._held_until or len(self._unacknowledged) >= self.limit:
             return None
-        if self._probe_due:
-            first = oldest
-        elif len(self._sent) >= (1 if self._probing else self.limit):
+        if not self._probe_due and len(self._sent) >= (1 if self._probing else self.limit):
             return None
-        else:
-            first = max(self._cursor, oldest)
-        return first if first < next_seq else None
+        first = oldest if self._probe_due or not self._sent else max(self._cursor, oldest)
+        if first >= next_seq:
+            return None
+        return Due(first=first, at_most=1 if self._probe_due and first <= self._highest else MAX_READINGS)
 
     def deadline(self) -> float | None:
         """When to call `expire`, or `due` once more."""
@@ -242,7 +235,7 @@ class Window:
             self._held_until = 0.0
         elif self._sent and not self._probe_due and now >= self._waiting_since + self._timeout_s:
             self.counters.timeouts += 1
-            self._timeout_s = min(2 * self._timeout_s, max(LONGEST_TIMEOUT_S, self.receipt_timeout_s))
+            self._timeout_s = min(2 * self._timeout_s, max(LONGEST_TIMEOUT_S, self._receipt_timeout_s))
             self._probe()
         return True
 
@@ -278,16 +271,17 @@ class Window:
     def _relay_lives(self, now: float) -> None:
         self._probing = self._probe_due = False
         self._waiting_since = now
-        self._timeout_s = self.receipt_timeout_s
+        self._timeout_s = self._receipt_timeout_s
         self._held_until = 0.0
-        self._pause.reset()
+        self._pause_s = 0.0
 
     def _report_gap(self, position: int, now: float) -> None:
         self.counters.gaps += 1
-        self._gap = _Gap(position, self._gap.count + 1 if position == self._gap.next else 1)
+        self._gaps_in_a_row = self._gaps_in_a_row + 1 if position == self._gap_at else 1
+        self._gap_at = position
         self._go_back(position)
-        if self._gap.count > GAPS_IN_A_ROW:
-            doublings = min(self._gap.count - GAPS_IN_A_ROW - 1, 10)
+        if self._gaps_in_a_row > GAPS_IN_A_ROW:
+            doublings = min(self._gaps_in_a_row - GAPS_IN_A_ROW - 1, 10)
             self._hold(now, min(FIRST_PAUSE_S * 2**doublings, LONGEST_TIMEOUT_S))
 
     def _go_back(self, position: int) -> None:
@@ -297,6 +291,10 @@ class Window:
     def _hold(self, now: float, pause_s: float) -> None:
         self._held_until = now + pause_s
         self._probe()
+
+    def _longer_pause(self, longest_s: float) -> float:
+        self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), longest_s)
+        return self._pause_s
 
     def _probe(self) -> None:
         self._probing = self._probe_due = True

@@ -45,6 +45,8 @@ class SmallBridge:
         self.hubs: dict[bytes, HubKey] = {}
         self.epochs: dict[tuple[str, bytes], Ledger] = {}
         self.answers: list[Refusal | None] = []
+        self.received = 0
+        """Readings in all batches that could be opened, duplicates too."""
         self.mute = False
         self.clock_ahead_us = 0
         self._client: paho.Client | None = None
@@ -106,6 +108,7 @@ class SmallBridge:
             self.answers.append(error.reason)
             self.tell(hub, self.seal(hub, refused=error.reason, digest=digest))
             return
+        self.received += len(opened.readings)
         refused = self._judge(opened)
         self.answers.append(refused)
         if refused in (Refusal.SEQUENCE_REUSED, Refusal.BROKEN_CHAIN):

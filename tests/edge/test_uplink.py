@@ -1,6 +1,7 @@
 """The uplink with real brokers, a real outbox and a small bridge: what was stored arrives once, whatever happens."""
 
 import asyncio
+import random
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge.clock import SystemClock, SystemTime
 from edge.mqtt import Broker, Tls
-from edge.outbox import Outbox
+from edge.outbox import Outbox, OutboxFull
 from edge.uplink import Uplink
 from tests.brokers import BrokerProcess, mosquitto_broker
 from tests.edge.readings import HUB, encoded
@@ -377,6 +378,79 @@ async def test_the_whole_way_over_tls_with_client_certificates(tmp_path: Path) -
     finally:
         bridge.stop()
         inner.kill()
+
+
+async def test_a_disk_without_room_even_to_delete_is_met_with_patience(
+    one_bridge: SmallBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.window.FIRST_PAUSE_S", 0.1)
+    async with Hub(tmp_path, one_bridge).running(port=one_bridge.port) as hub:
+        real = hub.outbox.confirm
+        refusals = iter(range(3))
+
+        def confirm(*receipt: Any) -> int:
+            if next(refusals, None) is not None:
+                raise OutboxFull("no room")
+            return real(*receipt)
+
+        monkeypatch.setattr(hub.outbox, "confirm", confirm)
+        hub.put(range(10))
+        await until(lambda: hub.pending == 0)
+        assert len(hub.happened("confirmation_failed")) == 3
+        assert len(hub.happened("batch_sent")) == 4
+        assert one_bridge.accepted == list(range(10))
+
+
+class Radio:
+    """A TCP link that breaks, without warning, after every few thousand bytes."""
+
+    def __init__(self, port: int, chance: random.Random) -> None:
+        self.cuts = 0
+        self._port = port
+        self._chance = chance
+        self._ways: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> int:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        while self._ways:
+            await asyncio.wait(self._ways)  # the hub has gone, so every way ends
+
+    async def _serve(self, hub_in: asyncio.StreamReader, hub_out: asyncio.StreamWriter) -> None:
+        broker_in, broker_out = await asyncio.open_connection("127.0.0.1", self._port)
+        left = self._chance.randint(2_000, 20_000)
+
+        async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            nonlocal left
+            with suppress(OSError):
+                while left > 0 and (content := await source.read(min(1000, left))):
+                    left -= len(content)
+                    target.write(content)
+                    await target.drain()
+            for writer in (hub_out, broker_out):
+                writer.transport.abort()
+            self.cuts += 1
+
+        for source, target in ((hub_in, broker_out), (broker_in, hub_out)):
+            way = asyncio.create_task(carry(source, target))
+            self._ways.add(way)
+            way.add_done_callback(self._ways.discard)
+
+
+async def test_a_link_that_is_cut_every_few_thousand_bytes_brings_everything_with_few_duplicates(
+    one_bridge: SmallBridge, tmp_path: Path
+) -> None:
+    radio = Radio(one_bridge.port, random.Random(3))  # noqa: S311  (repeatable)
+    async with radio as port, Hub(tmp_path, one_bridge).running(port=port) as hub:
+        hub.put(range(3000))
+        await until(lambda: hub.pending == 0, within_s=60)
+        assert one_bridge.accepted == list(range(3000))
+    assert radio.cuts > 40  # each counted at both ends
+    assert one_bridge.received <= 3300
 
 
 async def test_stopping_is_quick_and_says_goodbye_to_the_broker(
