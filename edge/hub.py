@@ -1,8 +1,10 @@
 """HubAgent: the hub as one process. Collecting, the outbox, the uplink, and systemd told how it goes.
 
-One TaskGroup holds a task per loop. The uplink starts first, for what waits since last time; bleak, which is half of
-all start-up work, is imported in a thread once that is under way. Systemd's watchdog is fed only while every loop
-shows progress of its own, so a loop that hangs ends the process, which outbox and systemd make harmless.
+One TaskGroup holds a task per loop. The uplink starts first, for what waits since last time; collecting, with bleak a
+third of all start-up work, is imported once that has left. (A thread for it would cost half a megabyte more.)
+
+Systemd's watchdog is fed only while every loop shows progress of its own, so a loop that hangs ends the process, which
+outbox and systemd make harmless.
 
 At SIGTERM: no new readings, sessions are ended properly, what is stored gets a moment to leave, the store is closed.
 Each of these ends in time, and after `LAST_WORD_S` the process ends whatever happens: the store is safe at any moment.
@@ -15,19 +17,20 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edge import identity, status
 from edge.clock import SystemClock
-from edge.collect import Collector
 from edge.config import Config
-from edge.intake import Intake
 from edge.log import Field, event
 from edge.mqtt import Broker, Tls
 from edge.outbox import Outbox, OutboxError
-from edge.radio import Radio
 from edge.sdnotify import Notifier
 from edge.uplink import Uplink
+
+if TYPE_CHECKING:
+    from edge.collect import Collector
+    from edge.radio import Radio
 
 RADIO_AFTER_S: Final = 1.0
 """The radio waits for the first PUBACK for so long: importing bleak beside it would make both slow on a small Pi."""
@@ -66,7 +69,7 @@ def run(config: Config) -> None:
         raise _first(ours) from group
 
 
-async def serve(config: Config, *, notifier: Notifier | None = None, radio: Radio | None = None) -> None:
+async def serve(config: Config, *, notifier: Notifier | None = None, radio: "Radio | None" = None) -> None:
     """`run` on a loop. `radio` is for tests; a home has bleak, if a device is listed."""
     with Outbox.open(config.hub.store, hub=config.hub.id) as outbox:
         await HubAgent(config, outbox, notifier or Notifier(), radio).run()
@@ -75,7 +78,7 @@ async def serve(config: Config, *, notifier: Notifier | None = None, radio: Radi
 class HubAgent:
     """The running hub."""
 
-    def __init__(self, config: Config, outbox: Outbox, notifier: Notifier, radio: Radio | None = None) -> None:
+    def __init__(self, config: Config, outbox: Outbox, notifier: Notifier, radio: "Radio | None" = None) -> None:
         self._config = config
         self._outbox = outbox
         self._notifier = notifier
@@ -147,11 +150,14 @@ class HubAgent:
     async def _collect(self) -> None:
         if not self._config.device:
             return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RADIO_AFTER_S):
+                await self._radio_may_start.wait()
+        from edge.collect import Collector  # noqa: PLC0415  not before what waited has left: see the top
+        from edge.intake import Intake  # noqa: PLC0415  with it
+
         if self._radio is None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RADIO_AFTER_S):
-                    await self._radio_may_start.wait()
-            self._radio = await asyncio.to_thread(_bluetooth, self._config)
+            self._radio = _bluetooth(self._config)
         self._collector = collector = Collector(
             radio=self._radio,
             devices=[(device.address, device.label) for device in self._config.device],
@@ -235,8 +241,8 @@ def _broker(config: Config) -> Broker:
     return Broker(host=mqtt.host, port=mqtt.port, client_id=config.hub.id, tls=tls)
 
 
-def _bluetooth(config: Config) -> Radio:
-    from edge.ble import BleakRadio  # noqa: PLC0415  only if a device is listed, and in a thread: see the top
+def _bluetooth(config: Config) -> "Radio":
+    from edge.ble import BleakRadio  # noqa: PLC0415  only if a device is listed: see the top
 
     return BleakRadio(adapter=config.ble.adapter, wanted=[device.address for device in config.device])
 

@@ -5,7 +5,6 @@ half a key, nor with a second one.
 """
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +50,8 @@ def load_public_key(path: Path) -> PublicKey:
 
 
 def _create(path: Path) -> None:
+    import tempfile  # noqa: PLC0415  and with it shutil, bz2, lzma: once in the life of a hub
+
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
