@@ -36,7 +36,6 @@ ADVERTISEMENT = "/org/stafet/advertisement"
 CALL_TIMEOUT_S = 15.0
 """BlueZ answers in milliseconds; a first registration on a busy machine may take a second."""
 SIGHTING_INTERVAL_S = 1.0
-RETIRE_TIMEOUT_S = 2.0
 CONFIRM_TIMEOUT_S = 30.0
 """The ATT transaction time-out (Core, Vol 3 Part F, 3.3.3): an indication not confirmed by then never will be."""
 
@@ -191,7 +190,6 @@ class Subscription:
         self.end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._socket = ours
         self._confirmed = asyncio.Event()
-        self._retiring = False
         asyncio.get_running_loop().add_reader(ours, self._readable)
 
     @property
@@ -205,19 +203,10 @@ class Subscription:
             self.end.set_result(end)
             self._confirmed.set()
 
-    async def retire(self) -> None:
-        """End a subscription whose subscriber is gone without a word, before the next one begins.
-
-        BlueZoo reads from the socket it was given last whichever of its sockets has news, and would wait for ever on
-        the wrong one. So it must let go of the old one first, which shows here as the end of file.
-        """
-        if self.open:
-            self._retiring = True
-            with contextlib.suppress(OSError, TimeoutError):
-                self._socket.shutdown(socket.SHUT_WR)
-                async with asyncio.timeout(RETIRE_TIMEOUT_S):
-                    await asyncio.shield(self.end)
-            self.close(End.REPLACED)
+    def hang(self) -> None:
+        """Let the other end read the end of file, without closing ours yet."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
     async def send(self, value: bytes) -> bool:
         """Hand one value to the stack; False if the subscription had ended. An indication waits for its confirmation."""
@@ -249,7 +238,7 @@ class Subscription:
         if confirmation:
             self._confirmed.set()
         else:
-            self.close(End.REPLACED if self._retiring else End.UNSUBSCRIBED)
+            self.close(End.UNSUBSCRIBED)
 
 
 class Peripheral:
@@ -379,14 +368,26 @@ class Peripheral:
 
     async def _subscribe(self, characteristic: Characteristic, central: str | None) -> int:
         """A new subscriber: give the stack one end of a socket, and close it here once the stack has its copy."""
-        if (before := self._subscriptions.get(characteristic.uuid)) is not None:
-            await before.retire()
+        while (before := self._subscriptions.get(characteristic.uuid)) is not None and before.open:
+            await self._retire(before)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         subscription = Subscription(characteristic, central, ours)
         self._subscriptions[characteristic.uuid] = subscription
         self._start(self._hand_over(theirs, subscription))
         return theirs.fileno()
+
+    async def _retire(self, subscription: Subscription) -> None:
+        """End a subscription whose subscriber is gone without a word, before the next one begins.
+
+        BlueZoo reads from the socket it was given last whichever of its sockets has news, and would wait for ever on
+        the wrong one. So it must see the end of the old one first: it has, when it has answered us afterwards (twice,
+        as the first answer may come before it took up a socket that it was given a moment ago).
+        """
+        subscription.hang()
+        for _ in range(2):
+            await self._call("/", "org.freedesktop.DBus.Peer", "Ping")
+        subscription.close(End.REPLACED)
 
     async def _hand_over(self, theirs: socket.socket, subscription: Subscription) -> None:
         """Close their end once the reply with its descriptor has left: messages leave in order.
