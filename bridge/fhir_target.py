@@ -146,7 +146,7 @@ class FhirTarget:
     def _identifier(self, resource: Mapping[str, Any]) -> str | None:
         if resource.get("resourceType") != "Observation":
             return None
-        for each in resource.get("identifier", ()):
+        for each in map(_dict, _list(resource.get("identifier"))):
             if each.get("system") == self._system:
                 return _text(each.get("value"))
         return None

@@ -11,13 +11,15 @@ What was measured and shapes this file:
   batches of two bridges wait for the dead one; and rumqttd panics when such a session is left with messages in flight.
   So the session ends with the connection (`session_expiry_s = 0`), unless an operator with a single bridge decides
   otherwise. Nothing is lost by it: only a receipt deletes, and a bridge that connects tells the hubs how far they are.
-- rumqttd ignores Receive Maximum; `WINDOW_LIMIT` bounds what it can do to our memory.
+- rumqttd ignores Receive Maximum, and mosquitto 2.0.11 sends 20 more for each acknowledgement. So at `WINDOW_LIMIT`
+  messages in hand paho's thread waits and TCP holds the broker back; keep-alive bounds how long that may last.
 """
 
 import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,8 +41,10 @@ from wire.topics import BATCH_FILTER, shared
 
 RECEIVE_MAXIMUM: Final = 20
 """What the broker may send ahead of our acknowledgements; measured, paho slows down from some hundred on."""
-WINDOW_LIMIT: Final = 1_000
-"""Of a broker that does not keep to Receive Maximum: 64 MB at the very worst. Then the connection is dropped."""
+WINDOW_LIMIT: Final = 500
+"""In hand, of a broker that does not keep to Receive Maximum: 32 MB at the very worst, some seconds of work."""
+BLOCKED_S: Final = 20.0
+"""Longer than this without one acknowledgement, and the broker would miss our keep-alive anyway."""
 MAXIMUM_PACKET_BYTES: Final = MAX_ENVELOPE_BYTES + 1024
 RECEIPTS_IN_FLIGHT: Final = 10
 RECEIPTS_QUEUED: Final = 1_000
@@ -121,6 +125,7 @@ class _Connection:
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._window: deque[_Unacknowledged] = deque()
+        self._room = threading.Semaphore(WINDOW_LIMIT)
         self._paused = False
         self.lost = asyncio.Event()
         self.why_lost = ""
@@ -205,6 +210,9 @@ class _Connection:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""
+        if not self._room.acquire(timeout=BLOCKED_S):
+            self._hop(self._lose, f"{WINDOW_LIMIT} messages in hand, and none done for {BLOCKED_S:.0f} s")
+            return
         self._hop(self._take, message.mid, message.qos, topic, bytes(message.payload))
 
     def _on_publish(self, client: mqtt.Client, _data: object, _id: int, reason: Any, _properties: object) -> None:
@@ -239,9 +247,6 @@ class _Connection:
     def _take(self, message_id: int, qos: int, topic: str, payload: bytes) -> None:
         if self.lost.is_set() or self._paused:
             return
-        if len(self._window) >= WINDOW_LIMIT:
-            self._lose(f"the broker sent more than {WINDOW_LIMIT} messages ahead")
-            return
         unacknowledged = _Unacknowledged(message_id, qos)
         self._window.append(unacknowledged)
         acknowledge = partial(self._acknowledge, unacknowledged)
@@ -255,12 +260,14 @@ class _Connection:
         while self._window and self._window[0].settled:
             first = self._window.popleft()
             self._client.ack(first.message_id, first.qos)
+            self._room.release()
         return True
 
     def _lose(self, why: str) -> None:
         if not self.lost.is_set():
             self.why_lost = why
             self.lost.set()
+            self._room.release(WINDOW_LIMIT)
             self._fail(why)
 
 

@@ -142,11 +142,11 @@ class Registry:
         before = [
             _assignment(row)
             for row in self._database.rows(
-                f"SELECT * FROM assignment WHERE {slot} AND until_us IS NULL",  # noqa: S608 - a literal above
+                f"SELECT * FROM assignment WHERE {slot}",  # noqa: S608 - a literal above
                 *cells,
             )
         ]
-        if new.from_us is None and any(each.patient == new.patient for each in before):
+        if new.from_us is None and any(each.patient == new.patient and each.until_us is None for each in before):
             return False
         begins_us = new.from_us if new.from_us is not None else now_us if before else None
         if begins_us is not None:
