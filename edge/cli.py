@@ -169,7 +169,12 @@ def _status(options: argparse.Namespace) -> int:
     from edge import status  # noqa: PLC0415
 
     settings = _settings(options)
-    document = status.ask(settings.hub.store)
+    try:
+        document = status.ask(settings.hub.store)
+    except PermissionError as error:
+        raise _Failed(NOT_PERMITTED, "the hub is another user's; run this as root or as that user") from error
+    except OSError as error:
+        raise _Failed(UNAVAILABLE, f"the hub runs but does not answer ({error}); see its log") from error
     if document is None:
         from edge.clock import SystemClock  # noqa: PLC0415
         from edge.outbox import Outbox, OutboxError  # noqa: PLC0415

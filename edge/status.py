@@ -92,16 +92,23 @@ def _may_ask(connection: socket.socket) -> bool:
 
 
 def ask(store: Path) -> Document | None:
-    """What the running hub says of itself; None if none runs on this store (or it is not ours to ask)."""
-    with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as connection:
+    """What the running hub says of itself; None if none runs on this store.
+
+    PermissionError if it does not talk to this user, TimeoutError if it hangs.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_S)
-        connection.connect(_name(store))
+        try:
+            connection.connect(_name(store))
+        except ConnectionRefusedError:
+            return None
         answer = bytearray()
         while len(answer) < MAX_ANSWER and (part := connection.recv(65536)):
             answer += part
-        document: Document = json.loads(answer)
-        return document
-    return None
+    if not answer:
+        raise PermissionError
+    document: Document = json.loads(answer)
+    return document
 
 
 # In words

@@ -1,7 +1,10 @@
 """Real bleak over BlueZ's D-Bus API, against BlueZoo on a private bus and the simulator's peripherals."""
 
+import ast
 import asyncio
 import contextlib
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -193,6 +196,19 @@ async def test_a_device_that_is_not_listed_is_never_connected_to(private_bus: Pr
     assert f"Connecting device[{private_bus.adapters[2]}]" not in private_bus.log.read_text()
 
 
+async def test_a_listed_device_is_read_even_if_its_advertisement_does_not_tell_what_it_measures(
+    private_bus: PrivateBus,
+) -> None:
+    device_information_first = tuple(reversed(services(0x2A5E, 0x1822)))
+    device = Peripheral(adapter="hci1", name="Shy", appearance=0, services=lambda _: device_information_first)
+    async with collecting(private_bus, 1) as (_, collected), device:
+        await device.advertise()
+        async with asyncio.timeout(WITHIN_S):
+            subscription = await device.subscribers.get()
+        assert await subscription.send(SPO2_98)
+        await collected.until(1)
+
+
 async def test_a_device_that_a_killed_hub_left_connected_is_found_and_read(private_bus: PrivateBus) -> None:
     radio = BleakRadio(adapter="hci0", wanted=[address(private_bus, 1)])
     async with peripheral("hci1") as device:
@@ -222,3 +238,19 @@ async def test_a_missing_bus_is_a_radio_error_and_no_more(monkeypatch: pytest.Mo
     with pytest.raises(RadioError):
         async with radio.scan(lambda _: None):
             pass
+
+
+def test_no_other_platform_is_pulled_in_with_bleak() -> None:
+    program = (
+        "import sys, edge.ble\n"
+        "from bleak.backends.client import get_platform_client_backend_type\n"
+        "from bleak.backends.scanner import get_platform_scanner_backend_type\n"
+        "get_platform_client_backend_type(), get_platform_scanner_backend_type()\n"
+        "print([m for m in sys.modules if m.startswith('bleak.backends.') and m.count('.') == 2])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    packages = {name for name in ast.literal_eval(done.stdout) if not name.startswith("bleak.backends._")}
+    assert packages == {
+        f"bleak.backends.{name}"
+        for name in ("adapter", "bluezdbus", "characteristic", "client", "descriptor", "device", "scanner", "service")
+    }
