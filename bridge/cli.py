@@ -175,13 +175,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from bridge.intake import TlsFilesError, tls_context  # noqa: PLC0415 - paho
 
     config = load(arguments.config)
-    log.set_up()
     identity = admin.identity(config)
     try:
         if config.mqtt.tls is not None:
             tls_context(config.mqtt.tls)
     except TlsFilesError as error:
         raise CommandError(BAD_CONFIG, str(error)) from error
+    log.set_up()
     try:
         with admin.ledger_errors():
             asyncio.run(service.serve(config, identity))
@@ -314,7 +314,7 @@ def _redrive(arguments: argparse.Namespace) -> int:
         try:
             tally = asyncio.run(admin.redrive(config, identity, readings, wait_s=arguments.wait))
         except TimeoutError:
-            message = f"the FHIR server at {config.fhir.base_url} did not take it within {arguments.wait:.0f} s; nothing is lost"
+            message = f"the FHIR server at {config.fhir.base_url} did not take it within {arguments.wait:g} s; nothing is lost"
             raise CommandError(UNAVAILABLE, message) from None
     text = f"{tally['written']} written, {tally['quarantined']} still in quarantine"
     _say(arguments, tally, text)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 LOGGER: Final = logging.getLogger("stafet.bridge")
+LOGGER.addHandler(logging.NullHandler())  # a command that does not set the log up says only what it prints itself
 
 KEYS: Final = frozenset(
     {

@@ -4,9 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bridge.assignment import Assignment
+from bridge.database import DatabaseError
+from bridge.fhir.translate import translate_reading
 from bridge.plan import NO_PATIENT
 from tests.bridge.fake_fhir import FakeFhir, answer, lost_answer, lost_request, outcome
 from tests.bridge.hub import ADDRESS, START_US, Hub, stored_weight, undecodable, weight
@@ -375,3 +378,127 @@ async def test_the_bridges_own_key_signs_every_receipt(tmp_path: Path, hub: Hub,
         await rig.relayed(hub.batch())
         await rig.relayed(b"noise")
         assert {receipt.kid for receipt in rig.receipts} == {KeySigner(BRIDGE_KEY).kid}
+
+
+@pytest.mark.parametrize("posted", [True, False], ids=["the server has it", "the server has it not"])
+async def test_a_reading_that_would_be_translated_otherwise_today_is_still_written_once(
+    tmp_path: Path, hub: Hub, fhir: FakeFhir, posted: bool
+) -> None:
+    hub.weigh(1)
+    fhir.faults.append(lost_answer if posted else lost_request)
+    async with bridge(tmp_path, fhir) as rig:
+        fhir.faults.append(stall := Stall())
+        rig.deliver(hub.batch())
+        await stall.reached.wait()
+    before = fhir.identifiers()
+    assert len(before) == int(posted)
+    async with bridge(tmp_path, fhir, identifier_key=b"another" + bytes(25)) as rig:
+        async with asyncio.timeout(5):
+            await rig.relay.drained()
+        assert rig.ledger.summary().written == 1
+        assert len(fhir.identifiers()) == 1
+        assert not posted or fhir.identifiers() == before
+
+
+class Stall:
+    """A request that is never answered; the bridge dies meanwhile."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+
+    def __call__(self, request: Any, _work: Any) -> Any:
+        self.reached.set()
+        return lost_request(request, _work)
+
+
+async def test_an_observation_that_the_server_says_it_stored_but_never_finds_is_not_waited_for_for_ever(
+    tmp_path: Path, hub: Hub, fhir: FakeFhir
+) -> None:
+    hub.weigh(1)
+    empty = {"resourceType": "Bundle", "entry": []}
+    fhir.faults.extend([lambda *_: httpx.Response(200, json=empty)] * 20)
+    async with bridge(tmp_path, fhir) as rig:
+        receipt = await rig.relayed(hub.batch())
+        assert receipt.next == 2
+        assert [item.reason for item in rig.ledger.quarantine.items()] == ["fhir-not-found"]
+
+
+async def test_a_conflict_that_does_not_pass_is_not_waited_for_for_ever(
+    tmp_path: Path, hub: Hub, fhir: FakeFhir
+) -> None:
+    hub.weigh(1)
+
+    def conflict(request: Any, work: Any) -> Any:
+        fhir.faults.append(conflict)
+        return work() if request.url.path.endswith("_search") else outcome(409, "conflict")
+
+    fhir.faults.append(conflict)
+    async with bridge(tmp_path, fhir) as rig:
+        await rig.relayed(hub.batch())
+        (item,) = rig.ledger.quarantine.items()
+        assert (item.reason, item.detail) == ("fhir-refused", "HTTP 409: conflict")
+
+
+async def test_observations_that_are_there_twice_already_count_as_there(
+    tmp_path: Path, hub: Hub, fhir: FakeFhir
+) -> None:
+    hub.weigh(1)
+    async with bridge(tmp_path, fhir) as rig:
+        await rig.relayed(hub.batch())
+    (url,) = [each for each in fhir.resources if each.startswith("Observation")]
+    fhir.resources["Observation/twin"] = fhir.resources[url]
+    (tmp_path / "other").mkdir()
+    enrol(tmp_path / "other", hub)
+    async with bridge(tmp_path / "other", fhir) as rig:
+        receipt = await rig.relayed(hub.batch())
+        assert (receipt.next, rig.ledger.summary().written) == (2, 1)
+        assert rig.ledger.quarantine.items() == ()
+
+
+async def test_a_server_that_cannot_search_is_left_to_conditional_create(
+    tmp_path: Path, hub: Hub, fhir: FakeFhir
+) -> None:
+    hub.weigh(1)
+    fhir.faults.extend([lost_answer, lambda *_: outcome(400, "no _search here")])
+    async with bridge(tmp_path, fhir) as rig:
+        await rig.relayed(hub.batch())
+        assert len(fhir.identifiers()) == 1
+        assert rig.ledger.summary().written == 1
+
+
+async def test_a_ledger_that_cannot_be_written_holds_the_batch_until_it_can(
+    tmp_path: Path, hub: Hub, fhir: FakeFhir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.weigh(1)
+    async with bridge(tmp_path, fhir) as rig:
+        admit, failures = rig.ledger.admit, iter(range(3))
+
+        def full_disk(*arguments: Any, **named: Any) -> None:
+            if next(failures, None) is not None:
+                raise DatabaseError("database or disk is full")
+            admit(*arguments, **named)
+
+        monkeypatch.setattr(rig.ledger, "admit", full_disk)
+        receipt = await rig.relayed(hub.batch())
+        assert receipt.next == 2
+        assert len(fhir.identifiers()) == 1
+
+
+async def test_a_fault_in_a_translation_quarantines_that_reading_and_spares_the_others(
+    tmp_path: Path, hub: Hub, fhir: FakeFhir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.weigh(3)
+    translate = translate_reading
+
+    def faulty(reading: Any, **named: Any) -> Any:
+        if reading == weight(60_005, after_us=1_000_000):
+            raise AssertionError("a fault of ours, with a value in its text: 60.005")
+        return translate(reading, **named)
+
+    monkeypatch.setattr("bridge.plan.translate_reading", faulty)
+    async with bridge(tmp_path, fhir) as rig:
+        receipt = await rig.relayed(hub.batch())
+        assert receipt.next == 4
+        (item,) = rig.ledger.quarantine.items()
+        assert (item.seq, item.reason) == (2, "internal-error")
+        assert "60.005" not in item.detail
