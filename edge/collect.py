@@ -229,7 +229,7 @@ class Collector:
                 link = await self._radio.connect(listed.sighting)
         except (RadioError, TimeoutError) as error:
             event(
-                "connection_failed", logging.WARNING, device=listed.hash, reason=_reason(error), detail=_detail(error)
+                "device_not_reached", logging.WARNING, device=listed.hash, reason=_reason(error), detail=_detail(error)
             )
             return
         listed.connected = True

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -161,6 +162,18 @@ def test_no_line_of_the_log_has_a_field_that_is_not_on_the_list(hub: HubProcess,
     hub.until("readings_confirmed")
     hub.send(signal.SIGTERM)
     assert [line for line in hub.events() if "unlisted" in line] == []
+
+
+def test_status_has_the_keys_that_the_documentation_lists(hub: HubProcess) -> None:
+    doc = (Path(__file__).parent.parent.parent / "docs" / "hub.md").read_text()
+    table = doc.partition("## `status --json`")[2].partition("## Events")[0]
+    rows = [re.findall("`([a-z_]+)`", row) for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)]
+    stopped = {name for row in rows[:4] for name in row}
+    assert hub.status().keys() == stopped
+    hub.start()
+    hub.until("hub_started")
+    eventually(lambda: hub.status()["running"], what="the hub answers")
+    assert hub.status().keys() == {name for row in rows for name in row}
 
 
 # With a device

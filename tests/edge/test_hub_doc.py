@@ -1,0 +1,60 @@
+"""docs/hub.md says what the hub does."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from edge import config
+from edge.log import KEYS
+
+ROOT = Path(__file__).parent.parent.parent
+DOC = (ROOT / "docs" / "hub.md").read_text()
+LOGGERS = {"event", "_event"}
+
+
+def events() -> dict[str, set[str]]:
+    """Every event that the hub's code can log, with its fields."""
+    found: dict[str, set[str]] = {"library_warned": set()}
+    for path in (ROOT / "edge").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            if name in LOGGERS and node.args and isinstance(node.args[0], ast.Constant):
+                fields = {keyword.arg for keyword in node.keywords if keyword.arg is not None}
+                found.setdefault(str(node.args[0].value), set()).update(fields)
+    return found
+
+
+def test_every_event_is_explained_and_every_explained_event_exists() -> None:
+    table = DOC.partition("## Events")[2].partition("## systemd")[0]
+    explained = {
+        name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall("`([a-z_]+)`", row)
+    }
+    computed = {"connection_failed", "connection_lost"}  # edge.uplink chooses between them
+    assert explained == events().keys() | computed
+
+
+@pytest.mark.parametrize(("name", "fields"), sorted((name, tuple(sorted(f))) for name, f in events().items()))
+def test_every_field_of_every_event_is_on_the_list(name: str, fields: tuple[str, ...]) -> None:
+    assert set(fields) <= KEYS, name
+
+
+def test_the_example_of_hub_toml_is_right(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.+?)```", DOC, re.DOTALL)
+    path = tmp_path / "hub.toml"
+    path.write_text(example)
+    settings = config.load(path)
+    assert settings.ble == config.Ble(), "the example shows the defaults"
+    assert settings.mqtt.port == 8883
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(path, files=True)
+    assert {fault.path for fault in caught.value.faults} == {
+        "hub.key",
+        "bridge.public_key",
+        "mqtt.tls.ca",
+        "mqtt.tls.certificate",
+        "mqtt.tls.key",
+    }
