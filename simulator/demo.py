@@ -29,6 +29,7 @@ from rich.text import Text
 
 from simulator.compare import Compared, Comparison, Found, Outcome, compare
 from simulator.devices import KINDS
+from simulator.fhir import FhirError
 from simulator.stage import MissingPartError, Stage, StageError
 
 OK, UNEQUAL, UNAVAILABLE, CANNOT_CREATE, INTERRUPTED = 0, 1, 69, 73, 130
@@ -46,7 +47,7 @@ WATCH_S = 0.3
 MS = timedelta(milliseconds=1)
 
 WIDE = 145
-"""Columns at which whole URLs fit; narrower terminals get references, with the base in the caption."""
+"""Columns at which whole URLs fit; narrower terminals get ids that are links, with the rest in the caption."""
 
 PARTS = {
     "bus": "private D-Bus",
@@ -88,20 +89,21 @@ def demo(*, keep: bool, as_json: bool, broker: str, directory: Path | None) -> i
         sys.stderr.write(f"stafet-sim: {directory} is not empty: name a new directory\n")
         return CANNOT_CREATE
     place = directory or Path(tempfile.mkdtemp(prefix="stafet-demo-"))
-    status = UNAVAILABLE
+    status, worth_a_look = UNAVAILABLE, True
     try:
         status = _demo(console, place, keep=keep, as_json=as_json, broker=broker)
+        worth_a_look = status != OK
     except MissingPartError as error:
         sys.stderr.write(f"stafet-sim: {error}\n")
-    except StageError as error:
+        worth_a_look = False
+    except (StageError, FhirError) as error:
         sys.stderr.write(f"stafet-sim: {error}\n")
-        console.print(f"Everything it wrote is kept in {place}", style="yellow")
     except KeyboardInterrupt:
-        status = INTERRUPTED
-    if directory is None and (status == OK or not (place / "sim.log").exists()):
+        status, worth_a_look = INTERRUPTED, False
+    if worth_a_look:
+        console.print(f"Configuration, stores and logs are kept in {place}", style="yellow", soft_wrap=True)
+    elif directory is None:
         shutil.rmtree(place, ignore_errors=True)
-    elif directory is None and status == UNEQUAL:
-        console.print(f"Logs, stores and configuration are kept in {place}", style="yellow")
     return status
 
 
@@ -204,9 +206,11 @@ def _table(comparison: Comparison, stage: Stage, *, wide: bool) -> Table:
     table = Table(
         title="What the devices measured, as it stands in the FHIR server",
         title_justify="left",
-        caption=None if wide else f"Observation: under {stage.base_url}/",
+        caption=None if wide else f"Observation: under {stage.base_url}/Observation/",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     for heading in ("person", "device", "measured"):
         table.add_column(heading, no_wrap=True)
@@ -215,7 +219,7 @@ def _table(comparison: Comparison, stage: Stage, *, wide: bool) -> Table:
 
     def link(found: Found) -> Text:
         url = f"{stage.base_url}/{found.observation}"
-        return Text(url if wide else found.observation, style=f"link {url}")
+        return Text(url if wide else found.observation.removeprefix("Observation/"), style=f"link {url}")
 
     for row in _rows(comparison):
         first = row[0]

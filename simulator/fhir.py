@@ -4,7 +4,7 @@ Numbers are read as `Decimal`: what is compared is what stands in the JSON, not 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,10 @@ from simulator.people import Person
 
 PAGE = 500
 TIMEOUT_S = 30.0
+
+
+class FhirError(Exception):
+    """The FHIR server did not answer, or refused; the text says what it was asked for."""
 
 
 class FhirClient:
@@ -26,13 +30,6 @@ class FhirClient:
     def close(self) -> None:
         self._http.close()
 
-    def answers(self) -> bool:
-        """Whether the server answers at all."""
-        try:
-            return self._http.get(f"{self.base_url}/Patient?_summary=count").is_success
-        except httpx.HTTPError:
-            return False
-
     def put_patient(self, someone: Person) -> str:
         """Create or update the Patient of a simulated person; its reference."""
         given, _, family = someone.name.rpartition(" ")
@@ -43,13 +40,8 @@ class FhirClient:
             "gender": someone.sex,
             "birthDate": str(someone.born),
         }
-        self._http.put(f"{self.base_url}/Patient/{someone.id}", json=patient).raise_for_status()
+        self._ask("PUT", f"{self.base_url}/Patient/{someone.id}", patient)
         return f"Patient/{someone.id}"
-
-    def count(self, resource_type: str) -> int:
-        """How many resources of a type there are."""
-        total = self._get(f"{self.base_url}/{resource_type}?_summary=count").get("total", 0)
-        return int(total)
 
     def search(self, resource_type: str, **parameters: str) -> Iterator[dict[str, Any]]:
         """Every match, over all pages."""
@@ -63,6 +55,11 @@ class FhirClient:
             url = next((link["url"] for link in page.get("link", ()) if link["relation"] == "next"), None)
 
     def _get(self, url: str) -> dict[str, Any]:
-        answer = self._http.get(url).raise_for_status()
-        document: dict[str, Any] = json.loads(answer.content, parse_float=Decimal)
+        document: dict[str, Any] = json.loads(self._ask("GET", url), parse_float=Decimal)
         return document
+
+    def _ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> bytes:
+        try:
+            return self._http.request(method, url, json=body).raise_for_status().content
+        except httpx.HTTPError as error:
+            raise FhirError(f"{method} {url}: {error}") from error
