@@ -129,7 +129,7 @@ def latency(stage: Stage) -> Iterator[Figure]:
         time.sleep(0.2)
     delays = [one.delay.total_seconds() * 1000 for one in comparison.values if one.delay is not None]
     percentiles = statistics.quantiles(delays, n=100)
-    note = f"{len(delays)} values, 5 devices at 1/s each; the server's own part is most of it"
+    note = f"{len(delays)} values, 5 devices at 1/s each"
     yield Figure("device to FHIR, p50", percentiles[49], "ms", note=note)
     yield Figure("device to FHIR, p99", percentiles[98], "ms")
 

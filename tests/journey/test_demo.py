@@ -10,8 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from simulator.fhir import FhirClient
+from tests.phd import validate
 from tests.support import eventually
 
+VITAL_SIGNS = {
+    f"http://hl7.org/fhir/StructureDefinition/{name}"
+    for name in ("oxygensat", "heartrate", "bp", "bodyweight", "bodytemp")
+}
 PROGRAM = Path(sys.executable).with_name("stafet-sim")
 
 
@@ -32,7 +38,9 @@ def test_the_demonstration_ends_with_every_measured_value_in_the_fhir_server(tmp
 
 
 @pytest.mark.journey
-def test_a_kept_demonstration_stays_up_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_a_kept_demonstration_stays_up_and_all_it_sent_satisfies_the_phd_and_vital_signs_profiles(
+    tmp_path: Path,
+) -> None:
     log = tmp_path / "demo.out"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -45,6 +53,11 @@ def test_a_kept_demonstration_stays_up_until_it_is_interrupted(tmp_path: Path) -
         url = next(word for word in log.read_text().split() if "/Observation?subject=" in word)
         page = httpx.get(url, timeout=10).raise_for_status().json()
         assert page["total"] > 10
+        everything = FhirClient(url.partition("/Observation")[0])
+        resources = [*everything.search("Observation"), *everything.search("Device")]
+        everything.close()
+        assert [fault for one in resources for fault in validate(one)] == []
+        assert {profile for one in resources for profile in one["meta"]["profile"]} >= VITAL_SIGNS
         process.send_signal(signal.SIGINT)
         assert process.wait(15) == 0
     finally:
