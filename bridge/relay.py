@@ -182,18 +182,20 @@ class Relay:
             self._owe(digest(delivery.payload))
 
     async def _settle_leftovers(self, hub: str) -> None:
-        for entry in self._ledger.pending(hub, limit=REMEMBERED):
+        leftovers = self._ledger.pending(hub, limit=REMEMBERED)
+        if not leftovers:
+            return
+        for entry in leftovers:
             self._owe(entry.batch)
         began = time.monotonic()
         tally = await self._writer.settle(hub)
-        if tally != Tally():
-            event(
-                "leftover_readings_settled",
-                hub=hub,
-                written=tally.written,
-                quarantined=tally.quarantined,
-                ms=round((time.monotonic() - began) * 1000, 1),
-            )
+        event(
+            "leftover_readings_settled",
+            hub=hub,
+            written=tally.written,
+            quarantined=tally.quarantined,
+            ms=round((time.monotonic() - began) * 1000, 1),
+        )
 
     def _admit(self, batch: VerifiedBatch, envelope: bytes) -> dict[int, Translated] | Refuse:
         """Judge and write ahead; the translations of what is new."""

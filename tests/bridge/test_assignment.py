@@ -1,7 +1,7 @@
 """The right person: whose a reading is, and when it is nobody's."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.assignment import Assignment, Doubt, needs_user, patient_for, received_at
@@ -85,6 +85,7 @@ ASSIGNMENTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(
     ASSIGNMENTS, st.sampled_from([CUFF, SCALE]), st.frozensets(st.sampled_from([None, 1, 2, 255]), max_size=2), TIMES
 )

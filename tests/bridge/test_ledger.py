@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -200,12 +201,12 @@ def test_evidence_stays_as_it_was_signed(ledger: Ledger) -> None:
 SPANS = st.lists(st.tuples(st.integers(1, 10), st.integers(1, 10), st.booleans()), max_size=20)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SPANS, st.data())
 def test_the_ledger_agrees_with_a_simple_model_of_it(
-    tmp_path_factory: pytest.TempPathFactory, spans: list[tuple[int, int, bool]], data: st.DataObject
+    memory_path: Path, spans: list[tuple[int, int, bool]], data: st.DataObject
 ) -> None:
-    with opened(tmp_path_factory.mktemp("ledger")) as ledger:
+    with opened(Path(mkdtemp(dir=memory_path))) as ledger:
         accepted: set[int] = set()
         settled: set[int] = set()
         for one, two, lost in spans:

@@ -140,9 +140,9 @@ def stories(directory: Path, *, conditional: bool) -> Iterator[Story]:
 
 @conditional_or_not
 async def test_a_bridge_killed_between_any_two_steps_loses_nothing_and_writes_nothing_twice(
-    tmp_path: Path, conditional: bool
+    memory_path: Path, conditional: bool
 ) -> None:
-    tales = stories(tmp_path, conditional=conditional)
+    tales = stories(memory_path, conditional=conditional)
     undisturbed = Fate(None)
     assert await next(tales).live(undisturbed)
     assert undisturbed.crossings > 50
@@ -155,10 +155,10 @@ async def test_a_bridge_killed_between_any_two_steps_loses_nothing_and_writes_no
 
 @conditional_or_not
 async def test_a_bridge_killed_again_and_again_while_it_recovers_loses_nothing(
-    tmp_path: Path, conditional: bool
+    memory_path: Path, conditional: bool
 ) -> None:
     chance = random.Random(20261121)  # noqa: S311 - a seed, not a secret
-    tales = stories(tmp_path, conditional=conditional)
+    tales = stories(memory_path, conditional=conditional)
     for _ in range(40):
         story = next(tales)
         while not await story.live(Fate(chance.randrange(120))):
@@ -167,9 +167,9 @@ async def test_a_bridge_killed_again_and_again_while_it_recovers_loses_nothing(
 
 
 async def test_what_a_killed_bridge_left_pending_is_written_at_start_and_its_hub_is_told_unasked(
-    tmp_path: Path,
+    memory_path: Path,
 ) -> None:
-    tales = stories(tmp_path, conditional=True)
+    tales = stories(memory_path, conditional=True)
     recovered = 0
     for step in range(0, 60, 3):
         story = next(tales)

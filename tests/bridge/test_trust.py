@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.trust import (
@@ -156,6 +156,7 @@ def test_what_does_not_open_on_its_own_topic_is_refused(topic: str, seal: Callab
 SPANS = st.tuples(st.integers(1, 12), st.integers(1, 12)).map(sorted)
 
 
+@settings(deadline=None)
 @given(st.lists(SPANS, max_size=30))
 def test_whatever_a_network_repeats_regroups_and_reorders_every_reading_is_accepted_at_most_once_and_in_order(
     spans: list[list[int]],
