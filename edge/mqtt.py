@@ -311,7 +311,18 @@ class Connection:
         except Exception as error:  # noqa: BLE001  (paho raises many things at bytes that are no MQTT)
             self._end(f"the broker does not speak MQTT 5: {type(error).__name__}: {error}")
             return
+        self._answer_quickly()
         self._flush(rc)
+
+    def _answer_quickly(self) -> None:
+        """Have the kernel acknowledge now. It would wait 40 ms, and the broker (Nagle) with the receipt for it.
+
+        The kernel forgets this setting, so it is made after each read.
+        """
+        sock = self._client.socket()
+        if sock is not None:
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _is_read_ahead(self) -> bool:
         """TLS holds decrypted bytes of which the event loop knows nothing."""
