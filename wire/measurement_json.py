@@ -2,7 +2,7 @@
 
 The form is docs/measurement.schema.json. Values are strings, because a JSON number would cost the device's precision
 on its way through almost any tool; a JSON number where a value belongs is a fault. Reading is strict: unknown and
-repeated names, two kinds of content, units without a value are refused, each with its place and byte.
+repeated names and two kinds of content are refused, each with its place and byte.
 
 A special value is printed as the FHIR data-absent-reason it becomes. Two of the five share the reason `error`; there
 `special` says which, so that reading returns exactly what was printed.
@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 from wire.errors import WireError
 from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Samples, Special
-from wire.nomenclature import refid
+from wire.nomenclature import code_of, refid
 from wire.positioned_json import Place, parse
 
 MAX_MEASUREMENTS: Final = 10_000
@@ -155,15 +155,15 @@ def _measurement(place: Place, *, component: bool = False) -> Measurement:
     contents = [name for name in _CONTENTS if name in members]
     if len(contents) != 1:
         raise place.fault(f"expected one of {', '.join(_CONTENTS)}; found {' and '.join(contents) or 'none'}")
-    if "unit" in members and "value" not in members:
-        raise members["unit"].fault("a unit without a value")
+    if "unit" in members and contents[0] not in ("value", "absent"):
+        raise members["unit"].fault(f"a unit beside {contents[0]}")
     if component and "components" in members:
         raise members["components"].fault("a component has no components")
     value, absent = _value_or_absent(members)
     return Measurement(
         code=code,
         value=value,
-        unit=_unit(_required(place, members, "unit")) if "value" in members else None,
+        unit=_read_unit(place, members),
         absent=absent,
         components=_optional(members, "components", _components) or (),
         coded=_optional(members, "coded", _code),
@@ -201,16 +201,25 @@ def _value_or_absent(members: Mapping[str, Place]) -> tuple[Decimal | Special | 
     return _optional(members, "value", _decimal), absent
 
 
+def _read_unit(place: Place, members: Mapping[str, Place]) -> str | None:
+    """The unit that a value must have; beside `absent` it may stand, and says nothing."""
+    if "value" in members:
+        return _unit(_required(place, members, "unit"))
+    if "unit" in members:
+        _unit(members["unit"])
+    return None
+
+
 def _components(place: Place) -> tuple[Measurement, ...]:
     return tuple(_measurement(item, component=True) for item in place.items(1, MAX_COMPONENTS))
 
 
 def _check_refid(place: Place, code: int) -> None:
-    """The code decides; but who wrote another name meant another quantity, and one of the two is wrong."""
+    """The code decides, and tables differ in names; but the name of another quantity says that one of the two is wrong."""
     text = place.matching(_REFID, "reference identifier")
-    known = refid(code)
-    if known is not None and known != text:
-        raise place.fault(f"{code} is {known}, not {text}")
+    named = code_of(text)
+    if named is not None and named != code:
+        raise place.fault(f"{text} is {named}, not {code}")
 
 
 def _code(place: Place) -> int:
@@ -222,7 +231,7 @@ def _user(place: Place) -> int:
 
 
 def _supplemental(place: Place) -> tuple[int, ...]:
-    return tuple(_code(item) for item in place.items(1, MAX_SUPPLEMENTAL))
+    return tuple(_code(item) for item in place.items(0, MAX_SUPPLEMENTAL))
 
 
 def _decimal(place: Place) -> Decimal:
@@ -281,4 +290,4 @@ def _received(place: Place) -> datetime:
 def _status(place: Place) -> tuple[MeasurementStatus, ...]:
     if isinstance(place.node.value, str):
         return (_STATUSES[place.one_of(_STATUSES)],)
-    return tuple(_STATUSES[item.one_of(_STATUSES)] for item in place.items(1, MAX_STATUSES))
+    return tuple(_STATUSES[item.one_of(_STATUSES)] for item in place.items(0, MAX_STATUSES))

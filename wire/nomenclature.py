@@ -89,6 +89,7 @@ class Mdc(IntEnum):
 
 
 _REFIDS: Mapping[int, str] = {int(code): f"MDC_{code.name}" for code in Mdc}
+_CODES: Mapping[str, int] = {name: int(code) for code, name in _REFIDS.items()}
 
 UCUM: Mapping[int, str] = MappingProxyType(
     {
@@ -131,6 +132,11 @@ _MDC_UNITS: Mapping[str, int] = {ucum: int(code) for code, ucum in reversed(list
 def refid(code: int) -> str | None:
     """The reference identifier of a code, `MDC_PULS_OXIM_SAT_O2`; None for codes that we have no name for."""
     return _REFIDS.get(code)
+
+
+def code_of(name: str) -> int | None:
+    """The code of a reference identifier; None for names that are not in the table."""
+    return _CODES.get(name)
 
 
 def mdc_unit(ucum: str) -> int | None:
