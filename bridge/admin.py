@@ -89,6 +89,8 @@ def faults_of_files(config: Config) -> tuple[Fault, ...]:
     faults += [
         Fault(path=path, what=f"{file} cannot be read") for path, file in files.items() if not os.access(file, os.R_OK)
     ]
+    if tls is not None and tls.key.exists() and tls.key.stat().st_mode & 0o077:
+        faults.append(Fault(path="mqtt.tls.key", what=f"{tls.key} can be read by others: chmod 600 {tls.key}"))
     return tuple(faults)
 
 

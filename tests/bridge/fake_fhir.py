@@ -4,6 +4,7 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -55,7 +56,7 @@ class FakeFhir:
 
     def _transaction(self, request: httpx.Request) -> httpx.Response:
         bundle = json.loads(request.content)
-        self.bundles.append(bundle)
+        self.bundles.append(json.loads(request.content, parse_float=Decimal))
         before = dict(self.resources)
         answers = []
         for entry in bundle["entry"]:

@@ -1,6 +1,7 @@
 """The relay's promises against a FHIR server that behaves: what arrives, what is told to the hub, what is kept."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bridge.assignment import Assignment
 from bridge.database import DatabaseError
 from bridge.fhir.translate import translate_reading
 from bridge.plan import NO_PATIENT
+from tests import phd
 from tests.bridge.fake_fhir import FakeFhir, answer, lost_answer, lost_request, outcome
 from tests.bridge.hub import ADDRESS, START_US, Hub, stored_weight, undecodable, weight
 from tests.bridge.rig import BRIDGE_KEY, bridge, enrol
@@ -27,8 +29,13 @@ def hub(tmp_path: Path) -> Hub:
 
 
 @pytest.fixture
-def fhir() -> FakeFhir:
-    return FakeFhir()
+def fhir() -> Iterator[FakeFhir]:
+    """Whatever it is sent keeps to the profiles."""
+    server = FakeFhir()
+    yield server
+    if server.bundles:
+        phd.assert_conformant(server.bundles[0])
+        phd.assert_conformant(server.bundles[-1])
 
 
 async def test_a_batch_becomes_observations_and_a_receipt_that_covers_it(
