@@ -7,12 +7,15 @@ What is BlueZ's own way, and therefore handled here:
 - A process that was killed leaves its devices connected; they do not advertise, so they are looked up when a scan
   starts. It may also leave notifications on, so a refused subscription is tried once more after ending the old one.
 - A client whose device has gone must still be disconnected, or its D-Bus connection stays.
+- An ended connection is a knot of references that only the garbage collector takes apart; it is asked to at once, or
+  each session would leave its memory to the next.
 - bleak and dbus-fast raise more than they document when bluetoothd or the bus dies (AssertionError, KeyError,
   EOFError, ...). Every fault of theirs becomes a RadioError here.
 """
 
 import asyncio
 import contextlib
+import gc
 from asyncio import Event
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -192,3 +195,4 @@ class BleakLink:
                             await self._client.stop_notify(theirs)
             finally:
                 await self._client.disconnect()
+                gc.collect()
