@@ -17,7 +17,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -43,8 +42,7 @@ class SystemTime(NamedTuple):
     max_error_us: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Offset:
+class _Offset(NamedTuple):
     """Wall time is monotonic time plus this, as known at `mono_us`, within `uncertainty_us`."""
 
     offset_us: int

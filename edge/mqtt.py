@@ -23,9 +23,8 @@ import threading
 import types
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 # paho imports urllib.request, and with it http.client and email, to look for a proxy, which only PySocks could use.
 # Without PySocks it is spared that: a third of its start-up and 1.5 MB of a hub's memory.
@@ -54,8 +53,7 @@ KEEPALIVE_S: Final = 60
 _CHECKS_PER_KEEPALIVE: Final = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class Tls(NamedTuple):
     """The CA of the broker's certificate, and the hub's own certificate with its key."""
 
     ca: Path
@@ -63,8 +61,7 @@ class Tls:
     key: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
+class Broker(NamedTuple):
     """Where the broker is and who we are there. `client_id` is the hub's id, which the broker holds us to."""
 
     host: str
@@ -74,16 +71,14 @@ class Broker:
     keepalive_s: int = KEEPALIVE_S
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(NamedTuple):
     """What the CONNACK allows us."""
 
     receive_maximum: int
     maximum_packet_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledged:
+class Acknowledged(NamedTuple):
     """PUBACK of the message that `publish` gave this number; below 0x80 the broker has taken it."""
 
     number: int
@@ -91,24 +86,21 @@ class Acknowledged:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscribed:
+class Subscribed(NamedTuple):
     """SUBACK; below 0x80 it holds."""
 
     code: int
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(NamedTuple):
     """PUBLISH from the broker, already acknowledged."""
 
     topic: str
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class Closed(NamedTuple):
     """The end, always the last event. `code` is the broker's reason where it gave one."""
 
     reason: str
@@ -319,10 +311,9 @@ class Connection:
 
         The kernel forgets this setting, so it is made after each read.
         """
-        sock = self._client.socket()
-        if sock is not None:
+        if self._socket is not None:
             with suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _is_read_ahead(self) -> bool:
         """TLS holds decrypted bytes of which the event loop knows nothing."""

@@ -19,9 +19,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
 from edge import store
 from edge.store import Alarm, Damaged, OutboxBusy, OutboxError, OutboxFailed, OutboxFull, Position, WentBack
@@ -50,8 +49,7 @@ _INSERT_READING: Final = "INSERT INTO reading (seq, chain, crc, encoded) VALUES 
 _INSERT_ALARM: Final = "INSERT INTO alarm (at_us, cause, detail) VALUES (?, ?, ?)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class Pending(NamedTuple):
     """A run of readings to seal, as one consistent look at the store."""
 
     epoch: bytes
@@ -61,8 +59,7 @@ class Pending:
     readings: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxStats:
+class OutboxStats(NamedTuple):
     """What `stafet-hub status` shows of the store; `oldest_reading` has waited longest."""
 
     epoch: bytes
@@ -195,7 +192,7 @@ class Outbox:
         with store.transaction(self._connection):
             self._connection.executemany(_INSERT_READING, rows)
         head, head_chain, _, _ = rows[-1]
-        self._at = replace(at, head=head, head_chain=head_chain)
+        self._at = at._replace(head=head, head_chain=head_chain)
         return range(at.head + 1, head + 1)
 
     def _pending(self, first: int, limit: int) -> Pending | None:
@@ -232,7 +229,7 @@ class Outbox:
             with store.transaction(self._connection, durable=False):
                 self._connection.execute("UPDATE state SET base = ?, base_chain = ?", (last, chain))
                 self._connection.execute("DELETE FROM reading WHERE seq <= ?", (last,))
-            self._at = replace(at, base=last, base_chain=chain)
+            self._at = at._replace(base=last, base_chain=chain)
         return last - at.base
 
     def _renew_epoch(self, cause: str, detail: str) -> None:

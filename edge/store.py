@@ -17,10 +17,9 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 from wire.batch import MAX_INTEGER
@@ -101,8 +100,7 @@ FAULTS: Final = (sqlite3.DatabaseError, Damaged)
 """What any use of a connection may raise; `is_damage` tells which of them mending helps."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
+class Alarm(NamedTuple):
     """Something that a person should know of, kept in the store."""
 
     at_us: int
@@ -110,8 +108,7 @@ class Alarm:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+class Position(NamedTuple):
     """Where a store stands: `base` is confirmed and gone, `head` is the newest; with the chain after each."""
 
     hub: str

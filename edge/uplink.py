@@ -12,8 +12,7 @@ once per cause and hour, and never for an epoch that was renewed and not accepte
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from edge import mqtt
 from edge.clock import SystemClock
@@ -40,8 +39,7 @@ PACKET_OVERHEAD_BYTES: Final = 1024
 """What a batch adds to its readings, and PUBLISH to a batch, at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UplinkState:
+class UplinkState(NamedTuple):
     """For `stafet-hub status`. Ages are in seconds; None: never."""
 
     connected: bool
@@ -68,7 +66,7 @@ class UplinkState:
     renewals: int
 
     def as_dict(self) -> dict[str, Field]:
-        return asdict(self)
+        return self._asdict()
 
 
 class Uplink:

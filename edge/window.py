@@ -15,9 +15,8 @@
 Times are seconds of one monotonic clock. Sequence numbers are those of one epoch; a new one is a new start.
 """
 
-from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from wire.batch import MAX_READINGS
 from wire.errors import Refusal
@@ -43,16 +42,14 @@ _ANSWERS: Final = frozenset({None, Refusal.REPLAYED, Refusal.GAP})
 _NEEDS_A_NEW_EPOCH: Final = frozenset({Refusal.SEQUENCE_REUSED, Refusal.BROKEN_CHAIN})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
+class Due(NamedTuple):
     """What to send: the readings from `first` on, as many as fit but no more than `at_most`."""
 
     first: int
     at_most: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(NamedTuple):
     """A batch on its way. `number` is the PUBLISH's, `mono_us` the hub's clock when it was sealed."""
 
     number: int
@@ -77,26 +74,25 @@ class Verdict(Enum):
     """The bridge knows other readings under our numbers: a new epoch is needed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """A verdict, and the batch that was answered if one on its way was."""
 
     verdict: Verdict
     batch: Sent | None = None
 
 
-@dataclass(slots=True, kw_only=True)
 class Counters:
     """What has happened, in readings and in events, since the start."""
 
-    sent: int = 0
-    resent: int = 0
-    batches: int = 0
-    timeouts: int = 0
-    gaps: int = 0
-    refusals: int = 0
-    nobody: int = 0
-    ignored: int = 0
+    def __init__(self) -> None:
+        self.sent = 0
+        self.resent = 0
+        self.batches = 0
+        self.timeouts = 0
+        self.gaps = 0
+        self.refusals = 0
+        self.nobody = 0
+        self.ignored = 0
 
 
 class Window:
@@ -141,7 +137,7 @@ class Window:
         """What is on its way stays on its way: the broker may have it."""
         self.limit = 0
         self._unacknowledged.clear()
-        self._sent = [replace(each, number=0) for each in self._sent]  # the next connection counts from 1 again
+        self._sent = [each._replace(number=0) for each in self._sent]  # the next connection counts from 1 again
 
     def renewed(self, epoch: bytes) -> None:
         """The outbox began a new epoch, with numbers from 1. What is on its way belongs to the old one."""
@@ -155,7 +151,7 @@ class Window:
     def sent(self, batch: Sent) -> None:
         """The batch that `due` asked for was published."""
         if self._probe_due:
-            batch = replace(batch, probe=True)
+            batch = batch._replace(probe=True)
             self._sent = [each for each in self._sent if not each.probe]
             self._probe_due = False
         if not self._sent or batch.probe:

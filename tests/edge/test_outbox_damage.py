@@ -11,7 +11,6 @@ import pytest
 from edge import store
 from edge.outbox import Outbox
 from tests.edge.readings import HUB, encoded, number_of
-from wire.batch import GENESIS
 
 COUNT = 40
 
@@ -147,9 +146,7 @@ def test_damage_found_while_putting_or_renewing_costs_no_accepted_reading_that_c
         assert numbers(outbox) == [number for number in range(COUNT) if number != 4]
         assert [alarm.cause for alarm in outbox.alarms()] == ["earlier", "damaged", "test"]
         outbox._connection.execute("INSERT INTO reading VALUES (1000, zeroblob(32), 0, x'00')")
-        outbox._at = outbox._at.__class__(
-            hub=HUB, epoch=outbox.epoch, born="test", base=0, base_chain=GENESIS, head=999, head_chain=GENESIS
-        )
+        outbox._at = outbox._at._replace(head=999)
         assert outbox.put(encoded(COUNT)) == COUNT
         assert numbers(outbox) == [number for number in range(COUNT + 1) if number != 4]
 
