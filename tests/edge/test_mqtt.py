@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from edge.mqtt import (
     Tls,
 )
 from tests.brokers import BrokerProcess, mosquitto_broker, steady_port
+from tests.edge.scripted_server import CONNACK, server_that_says
 
 
 class Client:
@@ -221,30 +222,6 @@ def test_cancelling_while_connecting_leaves_nothing_open() -> None:
         asyncio.run(attempt())
 
 
-@asynccontextmanager
-async def server_that_says(content: bytes) -> AsyncIterator[Broker]:
-    """Waits for the CONNECT, says this, and then nothing until the client goes."""
-    writers: list[asyncio.StreamWriter] = []
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        await reader.read(1000)
-        writer.write(content)
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    try:
-        yield Broker(host="127.0.0.1", port=server.sockets[0].getsockname()[1], client_id="hub-0001")
-    finally:
-        server.close()
-        for writer in writers:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-
-CONNACK = b"\x20\x03\x00\x00\x00"
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -274,6 +251,13 @@ async def test_a_broker_that_ends_the_connection_gives_its_reason() -> None:
     async with server_that_says(CONNACK + b"\xe0\x02\x8e\x00") as server, connected(server) as client:
         await client.until(1, Closed)
         assert client.of(Closed) == [Closed(reason="the broker ended the connection: Session taken over", code=0x8E)]
+
+
+async def test_a_refused_subscription_is_told() -> None:
+    async with server_that_says(CONNACK + b"\x90\x04\x00\x01\x00\x87") as server, connected(server) as client:
+        client.connection.subscribe("hub/hub-0001/receipt")
+        await client.until(1, Subscribed)
+        assert client.of(Subscribed) == [Subscribed(code=NOT_AUTHORIZED, text="Not authorized")]
 
 
 async def test_messages_that_nobody_takes_are_bounded_and_counted(mosquitto: BrokerProcess) -> None:

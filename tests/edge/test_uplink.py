@@ -19,6 +19,7 @@ from edge.outbox import Outbox, OutboxFull
 from edge.uplink import Uplink
 from tests.brokers import BrokerProcess, mosquitto_broker
 from tests.edge.readings import HUB, encoded
+from tests.edge.scripted_server import CONNACK, server_that_says
 from tests.edge.small_bridge import SmallBridge
 from wire.cose import KeySigner
 from wire.errors import Refusal
@@ -328,6 +329,43 @@ async def test_a_broker_that_denies_our_topic_is_named_and_nothing_is_lost(tmp_p
             await until(lambda: hub.pending == 0)
             assert hub.refused() is None
         assert bridge.accepted == list(range(10))
+    finally:
+        bridge.stop()
+        broker.kill()
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"\x20\x03\x00\x87\x00", "the broker refuses the connection: Not authorized"),
+        (b"\x20\x03\x00\x85\x00", "the broker refuses the connection: Client identifier not valid"),
+        (CONNACK + b"\x90\x04\x00\x01\x00\x87", "the broker refuses us our receipts: Not authorized"),
+        (CONNACK + b"\xe0\x02\x8e\x00", "the broker ended the connection: Session taken over"),
+    ],
+)
+async def test_what_the_broker_refuses_stands_in_the_status(answer: bytes, says: str, tmp_path: Path) -> None:
+    async with server_that_says(answer) as server, Hub(tmp_path, SmallBridge(1)).running(port=server.port) as hub:
+        hub.put(range(1))
+        await until(lambda: hub.refused() == says)
+        assert hub.pending == 1
+
+
+async def test_a_broker_that_takes_only_small_packets_gets_small_batches(tmp_path: Path) -> None:
+    broker = mosquitto_broker(tmp_path, "allow_anonymous true\nmax_packet_size 3000\n")
+    broker.start()
+    bridge = SmallBridge(broker.port)
+    bridge.enrol(HUB, HUB_KEY.public_key())
+    bridge.start()
+    try:
+        async with Hub(tmp_path, bridge).running(port=broker.port) as hub:
+            hub.put(range(300))
+            await until(lambda: hub.pending == 0)
+            assert bridge.accepted == list(range(300))
+            assert all(fields["bytes"] <= 3000 for fields in hub.happened("batch_sent"))  # type: ignore[operator]
+            hub.outbox.put(bytes(2500))  # no such reading exists; a broker so configured would hold it up for ever
+            hub.uplink.wake()
+            await until(lambda: hub.refused() is not None)
+            assert hub.refused() == "the broker takes no packet above 3000 bytes"
     finally:
         bridge.stop()
         broker.kill()
