@@ -51,7 +51,7 @@ class StubBridge:
 
     def _received(self, client: paho.Client, _: Any, message: paho.MQTTMessage) -> None:
         self.batches_at.append(time.monotonic())
-        opened = batch.open_batch(message.payload, lambda kid: self._hub if kid == self._kid else None)
+        opened = batch.open_batch(bytes(message.payload), lambda kid: self._hub if kid == self._kid else None)
         expected, chain = self._chains.get(opened.epoch, (1, batch.GENESIS))
         assert opened.first <= expected, "a gap"
         for reading in opened.readings:

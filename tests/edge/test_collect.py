@@ -25,7 +25,11 @@ SPOT_CHECK = 0x2A5E
 BLOOD_PRESSURE = 0x2A35
 SPO2_98 = bytes.fromhex("0062004800")
 BP_122_80 = bytes.fromhex("007a0050005e00")
-CONTEXT: dict[int | bytes, bytes] = {0x2A29: b"Nonin", 0x2A60: b"\x00\x00", 0x2A2B: bytes.fromhex("e9070c1f173b3b07ff06")}
+CONTEXT: dict[int | bytes, bytes] = {
+    0x2A29: b"Nonin",
+    0x2A60: b"\x00\x00",
+    0x2A2B: bytes.fromhex("e9070c1f173b3b07ff06"),
+}
 
 
 class Store:
