@@ -285,7 +285,7 @@ class Uplink:
                 self._message(event, now)
             case Acknowledged(code=mqtt.NO_MATCHING_SUBSCRIBERS):
                 self._window.undelivered(event.number, now)
-                self._broker_refuses = "no bridge has subscribed at this broker"
+                self._broker_refuses = "no bridge is subscribed at this broker"
                 self._event("batch_undelivered", reason=event.text, code=event.code)
             case Acknowledged(code=code) if code < mqtt.REFUSED:
                 self._window.acknowledged(event.number)

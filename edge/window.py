@@ -29,9 +29,9 @@ LONGEST_TIMEOUT_S: Final = 300.0
 ACKNOWLEDGEMENT_TIMEOUT_S: Final = 30.0
 """A broker that has not acknowledged a batch by then is not there."""
 FIRST_PAUSE_S: Final = 5.0
-"""After a refusal, or when nobody had subscribed; doubles. Someone may be enrolling the hub, or starting the bridge."""
-LONGEST_WITHOUT_BRIDGE_S: Final = 30.0
-"""Nobody has ever subscribed only while a region is being set up."""
+"""After a refusal, or when nobody is subscribed; doubles. Someone may be enrolling the hub, or starting the bridge."""
+LONGEST_WITHOUT_BRIDGE_S: Final = 60.0
+"""A bridge that comes back says so to the hubs it knows; this is for those it does not. 10,000 hubs: 167 probes/s."""
 GAPS_IN_A_ROW: Final = 3
 """Reports of one and the same gap that are answered at once. More, and something is wrong that haste will not mend."""
 NUDGE_EVERY_S: Final = 1.0
@@ -171,7 +171,7 @@ class Window:
         self._unacknowledged.pop(number, None)
 
     def undelivered(self, number: int, now: float) -> None:
-        """The broker has acknowledged this message, and given it to nobody: no bridge has ever subscribed there."""
+        """The broker has acknowledged this message, and given it to nobody: no bridge is subscribed there."""
         self._unacknowledged.pop(number, None)
         for batch in [each for each in self._sent if each.number == number]:
             self._sent.remove(batch)

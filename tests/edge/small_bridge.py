@@ -1,7 +1,8 @@
 """A bridge in a hundred lines, for tests of the uplink: opens batches, keeps a ledger in memory, answers receipts.
 
-It follows docs/wire.md, on a thread of paho's, with a session that outlives its connections. What it accepted stays
-in `accepted` when it is stopped and started again, as a ledger on disk would.
+It follows docs/wire.md and ADR 0004: its session ends with its connection, and after each connection it tells every hub
+unasked where it stands. It runs on a thread of paho's. What it accepted stays in `accepted` when it is stopped and
+started again, as a ledger on disk would.
 """
 
 import threading
@@ -12,8 +13,6 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from tests.edge.readings import number_of
 from wire import batch, topics
@@ -64,12 +63,10 @@ class SmallBridge:
         self._subscribed.clear()
         client = self._client = paho.Client(CallbackAPIVersion.VERSION2, self.client_id, protocol=paho.MQTTv5)
         client.on_connect = self._on_connect
-        client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.reconnect_delay_set(1, 1)
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # (paho's own)
-        properties.SessionExpiryInterval = 3600
-        client.connect_async(self.host, self.port, clean_start=False, properties=properties)
+        client.connect_async(self.host, self.port, clean_start=True)
         client.loop_start()
         assert self._subscribed.wait(10), "the bridge could not subscribe"
 
@@ -94,6 +91,12 @@ class SmallBridge:
 
     def _on_connect(self, client: paho.Client, *_: object) -> None:
         client.subscribe(topics.shared("group", topics.BATCH_FILTER), qos=1)
+
+    def _on_subscribe(self, *_: object) -> None:
+        for hub, epoch in list(self.epochs):
+            if not self.mute:
+                self.tell(hub, self.seal(hub, **self.position(hub, epoch)))
+        self._subscribed.set()
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         if self.mute:
