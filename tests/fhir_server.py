@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.phd import assert_all_conform
 from tests.support import eventually, stop
 
 SETTINGS = """\
@@ -120,6 +121,12 @@ class FhirServer:
         url = f"{self.base_url}/{resource['resourceType']}/{resource['id']}"
         httpx.put(url, json=resource, timeout=30).raise_for_status()
 
+    def assert_conformant(self) -> None:
+        """Whatever a test has written here through the bridge must satisfy its profiles."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        assert_all_conform([*self.search("Observation"), *self.search("Device")])
+
     @staticmethod
     def _get(url: str) -> dict[str, Any]:
         answer = httpx.get(url, timeout=30).raise_for_status()
@@ -134,6 +141,7 @@ def fhir_server(tmp_path: Path) -> Iterator[FhirServer]:
     try:
         server.start()
         yield server
+        server.assert_conformant()
     finally:
         server.stop()
 
@@ -145,5 +153,6 @@ def shared_fhir_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fhi
     try:
         server.start()
         yield server
+        server.assert_conformant()
     finally:
         server.stop()
