@@ -13,7 +13,6 @@ OutboxError
 
 import fcntl
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -290,6 +289,8 @@ def _migrate(connection: Connection, version: int) -> None:
 
 def salvage(path: Path) -> tuple[list[bytes], list[Alarm]]:
     """Every reading and alarm that can still be read, from a copy, so that the damaged file stays as it is."""
+    import shutil  # noqa: PLC0415  and with it bz2 and lzma: for a damaged store only
+
     work = path.with_name(f"{path.name}.salvage")
     shutil.rmtree(work, ignore_errors=True)
     try:
