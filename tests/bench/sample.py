@@ -38,15 +38,36 @@ def spot_check() -> Reading:
 
 
 def observation_of(reading: Reading) -> Callable[[], dict[str, Any]]:
-    """A function that translates the reading and gives its first Observation."""
+    """A function that builds the first measurement's Observation."""
+    from bridge.fhir.observations import Frame, observation
+    from wire.gatt import decode_reading
+
+    measurement = decode_reading(reading)[0]
+    frame = Frame(patient="Patient/17", phd="urn:uuid:phd", phg="urn:uuid:phg")
+
+    def build() -> dict[str, Any]:
+        return observation(
+            measurement,
+            frame,
+            identifier="0" * 32,
+            effective="2026-11-21T10:30:15.250+01:00",
+            coincident=None,
+            vital_signs_first=True,
+        )
+
+    return build
+
+
+def translation_of(reading: Reading) -> Callable[[], object]:
+    """A function that translates the whole reading."""
     from bridge.fhir.translate import translate_reading
 
     zone = ZoneInfo("Europe/Copenhagen")
+    sealed = clock(1)
 
-    def build() -> dict[str, Any]:
-        translated = translate_reading(
-            reading, sealed=clock(1), hub="bench", patient="Patient/1", timezone=zone, identifier_key=bytes(32)
+    def translate() -> object:
+        return translate_reading(
+            reading, sealed=sealed, hub="bench", patient="Patient/1", timezone=zone, identifier_key=bytes(32)
         )
-        return next(entry.resource for entry in translated.entries if entry.resource["resourceType"] == "Observation")
 
-    return build
+    return translate
