@@ -46,7 +46,7 @@ def observation_of(reading: Reading) -> Callable[[], dict[str, Any]]:
     frame = Frame(patient="Patient/17", phd="urn:uuid:phd", phg="urn:uuid:phg")
 
     def build() -> dict[str, Any]:
-        return observation(
+        built = observation(
             measurement,
             frame,
             identifier="0" * 32,
@@ -54,6 +54,9 @@ def observation_of(reading: Reading) -> Callable[[], dict[str, Any]]:
             coincident=None,
             vital_signs_first=True,
         )
+        if built is None:
+            raise AssertionError("nothing to report of a spot check")
+        return built
 
     return build
 
