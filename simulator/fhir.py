@@ -54,6 +54,10 @@ class FhirClient:
                     yield entry["resource"]
             url = next((link["url"] for link in page.get("link", ()) if link["relation"] == "next"), None)
 
+    def read(self, reference: str) -> dict[str, Any]:
+        """The resource at `Type/id`, or at an absolute URL of this server."""
+        return self._get(reference if reference.startswith("http") else f"{self.base_url}/{reference}")
+
     def _get(self, url: str) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self._ask("GET", url), parse_float=Decimal)
         return document

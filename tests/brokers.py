@@ -3,17 +3,12 @@
 mosquitto is what regions deploy; iotcore (rumqttd) is what the demo embeds. They differ where it matters to a client:
 mosquitto announces Receive Maximum 20 and says "no matching subscribers", rumqttd does neither. Neither keeps
 anything over a kill here, which is the worst a broker may do.
-
-Ports lie below the range from which the kernel takes source ports: a client that tries again and again to reach a
-free port inside that range ends up connected to itself, and then the broker cannot come back.
 """
 
 import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,52 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from simulator.stage.parts import IOTCORE_CONFIGURATION
+from simulator.stage.processes import LOOPBACK, listening, steady_port
 from tests.support import eventually, stop
-
-LOOPBACK = "127.0.0.1"
 
 MOSQUITTO_OPEN = """\
 allow_anonymous true
 """
-
-IOTCORE_CONFIGURATION = """\
-id = 0
-
-[router]
-max_connections = 1000
-max_outgoing_packet_count = 200
-max_segment_size = 104857600
-max_segment_count = 10
-
-[v5.1]
-name = "v5"
-listen = "{host}:{port}"
-next_connection_delay_ms = 1
-
-[v5.1.connections]
-connection_timeout_ms = 60000
-max_payload_size = 131072
-max_inflight_count = 100
-dynamic_filters = true
-"""
-
-
-def steady_port() -> int:
-    """A free TCP port on 127.0.0.1 that no outgoing connection will be given while its server is down."""
-    lowest_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    choose = random.SystemRandom()
-    while True:
-        port = choose.randrange(10_240, max(lowest_ephemeral, 10_241))
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((LOOPBACK, port))
-            return port
-
-
-def listening(port: int) -> bool:
-    """Whether something accepts connections on this port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.settimeout(0.2)
-        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 class BrokerProcess:

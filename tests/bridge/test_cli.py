@@ -13,10 +13,10 @@ from bridge import admin, cli
 from bridge.config import load
 from bridge.database import Database
 from bridge.ledger import Ledger
+from simulator.stage.processes import steady_port
 from tests.bridge.fake_fhir import FakeFhir
 from tests.bridge.hub import Hub, undecodable
 from tests.bridge.rig import bridge
-from tests.fhir_server import steady_port
 
 CONFIG = """\
 [bridge]

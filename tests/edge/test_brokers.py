@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from tests.brokers import BrokerProcess, listening
+from simulator.stage.processes import listening
+from tests.brokers import BrokerProcess
 
 
 def test_a_killed_broker_comes_back_on_its_port(any_broker: BrokerProcess) -> None:

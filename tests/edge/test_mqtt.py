@@ -28,7 +28,8 @@ from edge.mqtt import (
     Subscribed,
     Tls,
 )
-from tests.brokers import BrokerProcess, mosquitto_broker, steady_port
+from simulator.stage.processes import steady_port
+from tests.brokers import BrokerProcess, mosquitto_broker
 from tests.edge.scripted_server import CONNACK, server_that_says
 
 
