@@ -213,7 +213,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _identity(arguments: argparse.Namespace) -> int:
     identity = admin.identity(load(arguments.config), make=True)
     if arguments.json:
-        _print_json({"kid": identity.kid.hex(), "pem": identity.public_pem})
+        _print_json({"kid": identity.kid.hex(), "public_key": identity.public_pem})
     else:
         sys.stdout.write(identity.public_pem)
     return OK

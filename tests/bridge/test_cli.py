@@ -95,7 +95,7 @@ def test_identity_makes_the_keys_and_prints_the_public_one(call: Call, tmp_path:
     assert status == 0
     assert pem.startswith("-----BEGIN PUBLIC KEY-----\n")
     status, printed, _ = call("identity", "--json")
-    assert json.loads(printed)["pem"] == pem
+    assert json.loads(printed)["public_key"] == pem
     assert len(json.loads(printed)["kid"]) == 64
     (tmp_path / "identifier.key").chmod(0o644)
     status, printed, error = call("identity")
