@@ -49,7 +49,6 @@ _L_PER_MIN: Final = 3072
 _MILLI_VOLT: Final = 4274
 _INR: Final = 6608
 _SECOND: Final = 2176
-_MINUTE: Final = 2208
 _HOUR: Final = 2240
 _METRE: Final = 1280
 _STEP: Final = 6656
@@ -93,20 +92,22 @@ def numeric(
     supplemental: tuple[int, ...] = (),
 ) -> ConfigObject:
     """A numeric object with one value."""
-    return _metric(ObjectClass.METRIC_NU, handle, code, spec, value, stamp, unit=unit, supplemental=supplemental)
+    return _metric(
+        ObjectClass.METRIC_NU, handle, code, spec=spec, value=value, stamp=stamp, unit=unit, supplemental=supplemental
+    )
 
 
 def compound(handle: int, code: int, unit: int, parts: tuple[int, ...], *, spec: int = EPISODIC) -> ConfigObject:
     """A numeric object with several values, as SFLOATs."""
     value = MapEntry(attribute=Attr.NU_CMPD_VAL_OBS_BASIC, size=4 + 2 * len(parts))
-    return _metric(ObjectClass.METRIC_NU, handle, code, spec, value, ABSOLUTE, unit=unit, parts=parts)
+    return _metric(ObjectClass.METRIC_NU, handle, code, spec=spec, value=value, unit=unit, parts=parts)
 
 
 def enumeration(
     handle: int, code: int, *, value: MapEntry = CODED, spec: int = EPISODIC, partition: int | None = None
 ) -> ConfigObject:
     """An enumeration object: a code of the object's own partition or of another one, or bits."""
-    return _metric(ObjectClass.METRIC_ENUM, handle, code, spec, value, ABSOLUTE, partition=partition)
+    return _metric(ObjectClass.METRIC_ENUM, handle, code, spec=spec, value=value, partition=partition)
 
 
 def waveform(
@@ -114,7 +115,7 @@ def waveform(
 ) -> ConfigObject:
     """A real-time sample array of unsigned 16-bit samples: 0 stands for `low` and `top` for `high`."""
     value = MapEntry(attribute=Attr.SIMP_SA_OBS_VAL, size=2 + 2 * samples)
-    base = _metric(ObjectClass.METRIC_SA_RT, handle, code, EPISODIC, value, ABSOLUTE, unit=unit)
+    base = _metric(ObjectClass.METRIC_SA_RT, handle, code, spec=EPISODIC, value=value, unit=unit)
     scale = b"".join(each.to_bytes(4, "big", signed=True)[1:].rjust(4, b"\0") for each in (low, high))
     more = (
         attribute(Attr.TIME_PD_SAMP, period_ticks.to_bytes(4, "big")),
@@ -132,10 +133,10 @@ def _metric(
     object_class: int,
     handle: int,
     code: int,
+    *,
     spec: int,
     value: MapEntry,
-    stamp: MapEntry | None,
-    *,
+    stamp: MapEntry | None = ABSOLUTE,
     unit: int | None = None,
     parts: tuple[int, ...] = (),
     supplemental: tuple[int, ...] = (),
