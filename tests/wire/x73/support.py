@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import TypeVar
 
 from tests.wire.vectors import Vector, load
+from wire.measurement import Measurement
 from wire.x73.agent import Agent, AgentProfile
-from wire.x73.apdu import Apdu, Attribute, Prst, decode_apdu
-from wire.x73.dim import Configuration
+from wire.x73.apdu import Apdu, Attribute, GetResult, Prst, decode_apdu
+from wire.x73.codes import Attr
+from wire.x73.dim import Configuration, DimObject
 from wire.x73.events import Happening, Reported, SegmentData
 from wire.x73.manager import Manager
 from wire.x73.mds import mds_attributes
@@ -32,7 +35,8 @@ def measured_mds() -> tuple[Attribute, ...]:
     """The almost empty MDS of the measured session."""
     answer = decode_apdu(SESSION["mds"])
     assert isinstance(answer, Prst)
-    return answer.message.attributes  # type: ignore[union-attr]
+    assert isinstance(answer.message, GetResult)
+    return answer.message.attributes
 
 
 def profile(*configurations: Configuration, number: int = 10404, **more: object) -> AgentProfile:
@@ -61,7 +65,10 @@ def apdus(data: bytes) -> list[Apdu]:
     return found
 
 
-def only(kind: type, events: Iterable[Happening]) -> list:
+K = TypeVar("K")
+
+
+def only(kind: type[K], events: Iterable[object]) -> list[K]:
     return [event for event in events if isinstance(event, kind)]
 
 
@@ -109,7 +116,7 @@ class Joined:
         self.of_manager += self.manager.expire(self.now)
         self.run()
 
-    def measurements(self) -> list:
+    def measurements(self) -> list[Measurement]:
         return [each for event in only(Reported, self.of_manager) for each in event.measurements]
 
 
@@ -117,3 +124,20 @@ def joined(*configurations: Configuration, number: int = 10404, **more: object) 
     pair = Joined(Agent(profile(*configurations, number=number)), Manager(MANAGER_ID, **more))  # type: ignore[arg-type]
     pair.connect()
     return pair
+
+
+def sample_data(declared: DimObject) -> bytes:
+    """An observation of an object as its value map lays it out: zeros, and a time."""
+    entries = declared.value_map
+    assert entries is not None
+    data = b""
+    for entry in entries:
+        if entry.attribute == Attr.NU_CMPD_VAL_OBS_BASIC:
+            data += (3).to_bytes(2, "big") + (6).to_bytes(2, "big") + bytes(6)
+        elif entry.attribute == Attr.SIMP_SA_OBS_VAL:
+            data += (entry.size - 2).to_bytes(2, "big") + bytes(entry.size - 2)
+        elif entry.attribute == Attr.TIME_STAMP_ABS:
+            data += STAMP
+        else:
+            data += bytes(entry.size)
+    return data
