@@ -248,9 +248,9 @@ def test_an_undeclared_handle_passes_if_the_report_says_what_it_is() -> None:
     )
     events = operating().receive(report(Noti.SCAN_REPORT_VAR, variable(77, *told)), NOW)
     assert [each.tolerated.tolerance for each in only(Warned, events)] == [Tolerance.UNDECLARED_HANDLE]
-    assert [
-        (m.code, str(m.value), m.unit) for each in only(Reported, events) for m in each.measurements
-    ] == [(0x24A14, "72", "/min")]
+    assert [(m.code, str(m.value), m.unit) for each in only(Reported, events) for m in each.measurements] == [
+        (0x24A14, "72", "/min")
+    ]
     events = operating().receive(report(Noti.SCAN_REPORT_VAR, variable(77, *told[1:])), NOW)
     assert [each.tolerated.tolerance for each in only(Warned, events)] == [Tolerance.UNDECLARED_HANDLE]
     assert [each.measurements for each in only(Reported, events)] == [()]
