@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from wire.errors import DecodeError
-from wire.measurement import Measurement
 from wire.x73.apdu import (
     EVENT_INFO_AT,
     PROTOCOL_20601,
@@ -37,8 +36,8 @@ from wire.x73.apdu import (
     Rose,
     association_of,
 )
-from wire.x73.codes import MDS_HANDLE, Attr, FunctionalUnits, Noti, SegmentStatus
-from wire.x73.dim import LAST_EXTENDED, Configuration, read_all
+from wire.x73.codes import MDS_HANDLE, FunctionalUnits, Noti, SegmentStatus
+from wire.x73.dim import LAST_EXTENDED, Configuration
 from wire.x73.events import (
     Associated,
     ConfigRefused,
@@ -50,10 +49,8 @@ from wire.x73.events import (
     SegmentData,
     SegmentTransferred,
     Warned,
-    by_id,
 )
-from wire.x73.mder import U16, ListOf, Tolerance, Tolerated
-from wire.x73.measurements import ReportDecoder
+from wire.x73.mder import Tolerance, Tolerated
 from wire.x73.reports import (
     REPORT_KINDS,
     ConfigReport,
@@ -66,8 +63,6 @@ from wire.x73.requests import Requester
 from wire.x73.services import (
     SegmentDataDescr,
     SegmentDataEvent,
-    SegmentEntryMap,
-    SegmentStatics,
 )
 from wire.x73.session import Waits
 from wire.x73.specializations import STANDARD
@@ -79,7 +74,6 @@ MAX_UNCONFIRMED: Final = 64
 """Confirmed reports that may wait for the caller's disk; an agent has one under way."""
 MAX_CONFIGS: Final = 16
 """Configurations that an agent may offer in one association before we stop listening."""
-_STATICS: Final[ListOf[SegmentStatics]] = ListOf(SegmentStatics)
 
 Known = Callable[[bytes, int], Configuration | None]
 Admit = Callable[[PhdAssociation], AssociateResult | None]
@@ -149,10 +143,13 @@ class Manager(Requester):
             status=descr.status | SegmentStatus.MANAGER_CONFIRM,
         )
         self._confirm_event(event.invoke_id, event.handle, Noti.SEGMENT_DATA, result.encode())
-        if descr.status & SegmentStatus.LAST_ENTRY:
-            self._complete.add((event.handle, descr.instance))
-            self._tell(SegmentTransferred(handle=event.handle, instance=descr.instance))
-        else:
+        key = event.handle, descr.instance
+        if descr.entry_index == self._durable.get(key, 0):
+            self._durable[key] = descr.entry_index + descr.entry_count
+            if descr.status & SegmentStatus.LAST_ENTRY:
+                self._complete.add(key)
+                self._tell(SegmentTransferred(handle=event.handle, instance=descr.instance))
+        if not descr.status & (SegmentStatus.LAST_ENTRY | SegmentStatus.AGENT_ABORT):
             self._expect_data(event.handle, descr.instance, now)
         self._rest(now)
         return self._happened()
@@ -223,10 +220,8 @@ class Manager(Requester):
         self._tell(Rejected(result=int(result), by_peer=False, peer=peer))
 
     def _operate(self, configuration: Configuration, now: float, *, reported: bool) -> None:
-        self.configuration = configuration
+        self._understanding.configure(configuration, test=self.test)
         self.mds = {}
-        self._tolerated = []
-        self._decoder = ReportDecoder(configuration, tolerated=self._tolerated)
         self._config_deadline = None
         system_id = self.peer.system_id if self.peer is not None else b""
         self._tell(Configured(system_id=system_id, configuration=configuration, reported=reported))
@@ -240,9 +235,9 @@ class Manager(Requester):
     def _end(self) -> None:
         super()._end()
         self._config_deadline = None
-        self._decoder = None
+        self._understanding.end()
         self._unconfirmed.clear()
-        self._segments.clear()
+        self._durable.clear()
         self._complete.clear()
         self._transfers.clear()
 
@@ -351,23 +346,10 @@ class Manager(Requester):
         except DecodeError as error:
             self._malformed(apdu, error, RejectProblem.BADLY_STRUCTURED_APDU)
             return
-        measured, fault = self._understand(scan)
-        for each in tolerated + self._tolerated:
-            self._tell(Warned(tolerated=each))
-        self._tolerated.clear()
-        real, test = self._divide(measured)
-        event = Reported(
-            apdu=self._raw,
-            report=scan,
-            confirmed=apdu.rose is Rose.ROIV_CONFIRMED_EVENT_REPORT,
-            invoke_id=apdu.invoke_id,
-            measurements=real,
-            test_measurements=test,
-            fault=fault,
-        )
-        if event.confirmed:
+        confirmed = apdu.rose is Rose.ROIV_CONFIRMED_EVENT_REPORT
+        event = self._tell_report(scan, tolerated, confirmed=confirmed, invoke_id=apdu.invoke_id)
+        if confirmed:
             self._await_confirmation(event, now)
-        self._tell(event)
 
     def _await_confirmation(self, event: Reported | SegmentData, now: float) -> None:
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
@@ -384,16 +366,9 @@ class Manager(Requester):
         except DecodeError as error:
             self._malformed(apdu, error, RejectProblem.BADLY_STRUCTURED_APDU)
             return
-        measured: tuple[Measurement, ...] = ()
-        fault: DecodeError | None = None
-        try:
-            measured = self._segment_entries(report.handle, data)
-        except DecodeError as error:
-            fault = error
-        for each in tolerated + self._tolerated:
+        understood = self._understanding.segment(report.handle, data)
+        for each in tolerated + self._understanding.warnings():
             self._tell(Warned(tolerated=each))
-        self._tolerated.clear()
-        real, test = self._divide(measured)
         event = SegmentData(
             apdu=self._raw,
             handle=report.handle,
@@ -401,9 +376,9 @@ class Manager(Requester):
             entries=data.entries,
             invoke_id=apdu.invoke_id,
             confirmed=apdu.rose is Rose.ROIV_CONFIRMED_EVENT_REPORT,
-            measurements=real,
-            test_measurements=test,
-            fault=fault,
+            measurements=understood.measurements,
+            test_measurements=understood.test_measurements,
+            fault=understood.fault,
         )
         # From here the caller's disk is awaited, not the agent.
         self._transfers.pop((report.handle, data.descr.instance), None)
@@ -411,24 +386,3 @@ class Manager(Requester):
         if event.confirmed:
             self._await_confirmation(event, now)
         self._tell(event)
-
-    def _segment_entries(self, handle: int, data: SegmentDataEvent) -> tuple[Measurement, ...]:
-        segment = self._segments.get((handle, data.descr.instance))
-        if segment is None or self._decoder is None or not data.entries:
-            return ()
-        attributes = by_id(segment.attributes)
-        raw = attributes.get(Attr.PM_SEG_MAP)
-        if raw is None:
-            raise DecodeError(f"segment {segment.instance} has no entry map", EVENT_INFO_AT)
-        statics = attributes.get(Attr.PM_SEG_ELEM_STAT_ATTR)
-        person = attributes.get(Attr.PM_SEG_PERSON_ID)
-        whose = None if person is None else read_all(U16, person, Attr.PM_SEG_PERSON_ID)
-        common: tuple[SegmentStatics, ...] = ()
-        if statics is not None:
-            common = read_all(_STATICS, statics, Attr.PM_SEG_ELEM_STAT_ATTR)
-        return self._decoder.decode_segment(
-            SegmentEntryMap.decode(raw),
-            data.entries,
-            statics=common,
-            person=None if whose == 0xFFFF else whose,
-        )

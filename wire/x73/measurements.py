@@ -192,8 +192,9 @@ class ReportDecoder:
         *,
         statics: Iterable[SegmentStatics] = (),
         person: int | None = None,
+        offset: int = 0,
     ) -> tuple[Measurement, ...]:
-        """The measurements in the entries of a PM-segment."""
+        """The measurements in the entries of a PM-segment; `offset` is where these begin in the APDU."""
         common = {(each.object_class, each.type.code32): each.attributes for each in statics}
         metrics: list[tuple[Metric, tuple[MapEntry, ...]]] = []
         for element in entry_map.elements:
@@ -203,7 +204,8 @@ class ReportDecoder:
             for each in common.get((element.object_class, element.type.code32), ()):
                 attributes[each.id] = each.value
             metrics.append((Metric(element.handle, attributes), element.value_map))
-        reader = Reader(entries)
+        # Read at their place in the APDU, so that a fault says where it is.
+        reader = Reader(bytes(offset) + entries, offset)
         measurements: list[Measurement] = []
         if not entry_map.header & 0xE000 and not any(_size(entry_map) for _, entry_map in metrics):
             raise DecodeError("a segment whose entries have no bytes", 0)

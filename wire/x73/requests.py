@@ -9,9 +9,7 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from wire.errors import DecodeError
-from wire.measurement import Measurement, MeasurementStatus
 from wire.x73.apdu import (
-    EVENT_INFO_AT,
     Act,
     ActResult,
     Attribute,
@@ -36,10 +34,10 @@ from wire.x73.events import (
     Segments,
     TimeSet,
     TransferStarted,
+    Warned,
     by_id,
 )
 from wire.x73.mder import U32, Tolerated
-from wire.x73.measurements import Clocks, ReportDecoder
 from wire.x73.reports import (
     REPORT_KINDS,
     ScanReport,
@@ -48,7 +46,6 @@ from wire.x73.reports import (
 from wire.x73.services import (
     DataRequest,
     DataResponse,
-    SegmentInfo,
     SegmentInfoList,
     SegmentSelection,
     SetBoTime,
@@ -60,8 +57,8 @@ from wire.x73.services import (
 from wire.x73.session import Session, SessionError, Waits
 from wire.x73.states import Role, State
 from wire.x73.times import RELATIVE_TICK_US, encode_absolute, encode_base_offset
+from wire.x73.understanding import Understanding
 
-_TEST: Final = frozenset({MeasurementStatus.TEST_DATA, MeasurementStatus.DEMO_DATA})
 MAX_STORE_WAIT_S: Final = 300.0
 """However long a PM-store says that it needs: a citizen's evening is not endless."""
 
@@ -74,14 +71,18 @@ class Requester(Session):
     def __init__(self, waits: Waits) -> None:
         super().__init__(waits, first_invoke_id=0)
         self.peer: PhdAssociation | None = None
-        self.configuration: Configuration | None = None
         self.mds: Mapping[int, bytes] = {}
-        self._decoder: ReportDecoder | None = None
-        self._tolerated: list[Tolerated] = []
-        self._segments: dict[tuple[int, int], SegmentInfo] = {}
+        self._understanding = Understanding()
+        self._durable: dict[tuple[int, int], int] = {}
+        """How many entries of a segment, from its first, are confirmed without a gap."""
         self._complete: set[tuple[int, int]] = set()
         self._transfers: dict[tuple[int, int], float] = {}
         """Until when the next data of a segment must come."""
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """The configuration that was agreed last."""
+        return self._understanding.configuration
 
     @property
     def test(self) -> bool:
@@ -104,6 +105,7 @@ class Requester(Session):
         """Ask for the data of a segment; they come as `SegmentData`."""
         wait_s = self._store_wait(handle, Attr.TRANSFER_TIMEOUT)
         self._complete.discard((handle, instance))
+        self._durable.pop((handle, instance), None)
         args = TransferRequest(instance=instance).encode()
         return self._act("trigger-segment-data-xfer", handle, Action.SEG_TRIG_XFER, args, now, wait_s=wait_s)
 
@@ -196,8 +198,7 @@ class Requester(Session):
         attributes = by_id(message.attributes)
         if message.handle == MDS_HANDLE:
             self.mds = attributes
-            if self._decoder is not None:
-                self._decoder.clocks = Clocks.of(attributes)
+            self._understanding.read_mds(attributes)
         self._tell(AttributesRead(handle=message.handle, attributes=attributes))
 
     def _was_set(self, message: Message, now: float) -> None:  # noqa: ARG002 - answers come with a time
@@ -216,7 +217,7 @@ class Requester(Session):
             return
         if message.action_type == Action.SEG_GET_INFO:
             segments = SegmentInfoList.decode(message.args).segments
-            self._segments |= {(message.handle, each.instance): each for each in segments}
+            self._understanding.list_segments(message.handle, segments)
             self._tell(Segments(handle=message.handle, segments=segments))
         elif message.action_type == Action.SEG_TRIG_XFER:
             answer = TransferResponse.decode(message.args)
@@ -238,32 +239,24 @@ class Requester(Session):
 
     def _snapshot(self, response: DataResponse) -> None:
         """A single response carries its report in the answer; there is nothing to confirm."""
-        scan = decode_report(response.event_type, MDS_HANDLE, response.info, self._tolerated)
-        measured, fault = self._understand(scan)
-        real, test = self._divide(measured)
-        self._tell(
-            Reported(
-                apdu=self._raw,
-                report=scan,
-                confirmed=False,
-                invoke_id=0,
-                measurements=real,
-                test_measurements=test,
-                fault=fault,
-            )
+        tolerated: list[Tolerated] = []
+        scan = decode_report(response.event_type, MDS_HANDLE, response.info, tolerated)
+        self._tell_report(scan, tolerated, confirmed=False, invoke_id=0)
+
+    def _tell_report(
+        self, scan: ScanReport, tolerated: list[Tolerated], *, confirmed: bool, invoke_id: int
+    ) -> Reported:
+        understood = self._understanding.report(scan)
+        for each in tolerated + self._understanding.warnings():
+            self._tell(Warned(tolerated=each))
+        event = Reported(
+            apdu=self._raw,
+            report=scan,
+            confirmed=confirmed,
+            invoke_id=invoke_id,
+            measurements=understood.measurements,
+            test_measurements=understood.test_measurements,
+            fault=understood.fault,
         )
-
-    def _understand(self, scan: ScanReport) -> tuple[tuple[Measurement, ...], DecodeError | None]:
-        if self._decoder is None:
-            return (), None
-        try:
-            return self._decoder.decode(scan, EVENT_INFO_AT), None
-        except DecodeError as error:
-            return (), error
-
-    def _divide(self, measured: tuple[Measurement, ...]) -> tuple[tuple[Measurement, ...], tuple[Measurement, ...]]:
-        """What may become patient data, and what is test or demonstration."""
-        if self.test:
-            return (), measured
-        test = tuple(each for each in measured if _TEST.intersection(each.status))
-        return (tuple(each for each in measured if each not in test), test) if test else (measured, ())
+        self._tell(event)
+        return event

@@ -56,7 +56,8 @@ from wire.x73.events import (
 )
 from wire.x73.manager import MAX_UNCONFIRMED, Manager
 from wire.x73.mder import Tolerance
-from wire.x73.reports import ConfigReport, ObservationFixed, ObservationVar, ReportFixed
+from wire.x73.mds import describe_mds, mds_attributes
+from wire.x73.reports import ConfigReport, ObservationFixed, ObservationVar, ReportFixed, ReportVar
 from wire.x73.session import SessionError, Waits
 from wire.x73.specializations import OXIMETER_0190, SCALE_05DC, SPECIALIZATIONS
 from wire.x73.states import State
@@ -232,8 +233,6 @@ def test_bytes_after_the_event_info_pass_with_a_warning() -> None:
 
 
 def variable(handle: int, *attributes: Attribute) -> bytes:
-    from wire.x73.reports import ReportVar
-
     return ReportVar(
         data_req_id=0xF000, number=0, observations=(ObservationVar(handle=handle, attributes=attributes),)
     ).encode()
@@ -415,8 +414,6 @@ def test_test_and_demonstration_data_are_set_apart_in_any_association(word: str,
 
 
 def test_an_agent_without_a_time_says_that_it_wants_one_and_gets_it() -> None:
-    from wire.x73.mds import describe_mds, mds_attributes
-
     unset = mds_attributes(SPECIALIZATIONS[10415], system_id=AGENT_ID, config_id=0x05DC)
     agent = Agent(replace(profile(SCALE_05DC), mds=unset))
     pair = Joined(agent, Manager(MANAGER_ID))

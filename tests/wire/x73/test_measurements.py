@@ -14,16 +14,17 @@ from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Special
 from wire.measurement_json import dumps, loads
 from wire.x73.apdu import Attribute
 from wire.x73.codes import Attr, MetricSpec, Noti, ObjectClass
-from wire.x73.dim import Configuration, attribute
+from wire.x73.dim import Configuration, attribute, type_of
 from wire.x73.mder import Tolerated
 from wire.x73.measurements import Clocks, ReportDecoder
-from wire.x73.reports import ConfigObject, ObservationVar, PersonScan, ScanReport
+from wire.x73.reports import ConfigObject, MapEntry, ObservationVar, PersonScan, ScanReport
 from wire.x73.services import SegmentElement, SegmentEntryMap, SegmentStatics
-from wire.x73.specializations import SPECIALIZATIONS, compound, enumeration, numeric, waveform
+from wire.x73.specializations import BASIC, SPECIALIZATIONS, compound, enumeration, numeric, waveform
 from wire.x73.times import decode_absolute, decode_base_offset, encode_absolute, encode_base_offset
 from wire.x73.units import ucum
 
 SPO2 = numeric(1, 150456, 544)
+SPO2_TYPE = type_of(150456)
 
 
 def bits(hex_: str) -> bytes:
@@ -244,7 +245,7 @@ def test_samples_are_scaled_and_timed_as_the_object_says() -> None:
         str(samples.period_ms),
         samples.unit,
     ) == ("-2", "0.005", "4", "mV")
-    assert tuple(samples.data) == (0, 400, 800, 401)
+    assert samples.data == tuple(map(Decimal, (0, 400, 800, 401)))
     assert [Decimal(-2), Decimal(0), Decimal(2), Decimal("0.005")] == [
         samples.origin + samples.factor * datum for datum in samples.data if isinstance(datum, Decimal)
     ]
@@ -262,7 +263,7 @@ def test_signed_samples_are_signed() -> None:
     told = ((Attr.SA_SPECN, "000210ff0000"), (Attr.SCALE_SPECN_I16, "00fffffe 00000002 fe70 0190".replace(" ", "")))
     measured = only_one(observe(ecg, *told, (Attr.SIMP_SA_OBS_VAL, "0004 ff38 00c8".replace(" ", ""))))
     assert measured.samples is not None
-    assert tuple(measured.samples.data) == (-200, 200)
+    assert measured.samples.data == (Decimal(-200), Decimal(200))
     assert [Decimal(-1), Decimal(1)] == [
         measured.samples.origin + measured.samples.factor * datum
         for datum in measured.samples.data
@@ -370,8 +371,6 @@ def test_a_segment_s_statics_and_times_hold_for_all_its_entries() -> None:
         ReportDecoder(Configuration(config_id=1, objects=())).decode_segment(
             SegmentEntryMap(header=0, elements=(element,)), b"\0\0"
         )
-    from wire.x73.specializations import BASIC
-
     mapped = SegmentEntryMap(header=0x4000, elements=(replace_map(element, BASIC),))
     statics = SegmentStatics(
         object_class=ObjectClass.METRIC_NU,
@@ -380,17 +379,12 @@ def test_a_segment_s_statics_and_times_hold_for_all_its_entries() -> None:
     )
     decoder = ReportDecoder(Configuration(config_id=1, objects=()), clocks=CLOCKS)
     measured = decoder.decode_segment(mapped, bits("00001f40 0062 00003e80 0061".replace(" ", "")), statics=(statics,))
-    assert [
-        (str(m.value), m.unit, m.device_time.isoformat() if m.device_time else None) for m in measured
-    ] == [("98", "%", "2026-11-21T19:33:46.5"), ("97", "%", "2026-11-21T19:33:47.5")]
+    assert [(str(m.value), m.unit, m.device_time.isoformat() if m.device_time else None) for m in measured] == [
+        ("98", "%", "2026-11-21T19:33:46.5"),
+        ("97", "%", "2026-11-21T19:33:47.5"),
+    ]
     with pytest.raises(DecodeError):
         decoder.decode_segment(mapped, bits("00001f400062 0000".replace(" ", "")))
-
-
-from wire.x73.dim import type_of  # noqa: E402
-from wire.x73.reports import MapEntry  # noqa: E402
-
-SPO2_TYPE = type_of(150456)
 
 
 def replace_map(element: SegmentElement, *entries: MapEntry) -> SegmentElement:
