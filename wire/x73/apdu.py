@@ -4,6 +4,7 @@
 does not have, is a `DecodeError`: nothing is guessed. `encode_apdu` writes what `decode_apdu` reads, byte for byte.
 """
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,6 +25,7 @@ from wire.x73.mder import (
     Unsigned8,
     Unsigned16,
     Unsigned32,
+    maker,
     write_octets,
 )
 
@@ -334,8 +336,8 @@ _ASSOCIATION: Final[Mapping[int, type[Aarq | Aare | Rlrq | Rlre | Abrt]]] = Mapp
 _CHOICES: Final = {type_: int(choice) for choice, type_ in _ASSOCIATION.items()}
 _ROSE: Final = {int(rose): rose for rose in Rose}
 
-DATA_AT: Final = 6
-"""Where the DataApdu begins in a presentation APDU."""
+_PRST_HEAD: Final = struct.Struct(">HHHHHH")
+"""Choice, length, length of the data, invoke-id, choice, length of the message: whole in almost every APDU."""
 EVENT_INFO_AT: Final = 20
 """Where the event-info begins in a presentation APDU with an event report."""
 
@@ -344,6 +346,12 @@ def decode_apdu(data: bytes, tolerated: list[Tolerated] | None = None) -> Apdu:
     """One whole APDU; see `Tolerance` for what passes if `tolerated` is given."""
     if len(data) > MAX_APDU:
         raise DecodeError(f"an APDU of {len(data)} bytes, {MAX_APDU} are allowed", MAX_APDU)
+    if len(data) >= _PRST_HEAD.size:
+        choice, size, inner, invoke_id, rose_choice, message_size = _PRST_HEAD.unpack_from(data)
+        rose = _ROSE.get(rose_choice)
+        whole = size + 4 == inner + 6 == message_size + 12 == len(data)
+        if choice == Choice.PRST and whole and rose is not None:
+            return _message(invoke_id, rose, Reader(data, _PRST_HEAD.size, tolerated=tolerated))
     reader = Reader(data, tolerated=tolerated)
     choice = reader.u16("choice")
     body = reader.window(reader.u16("length of the APDU"), "the APDU")
@@ -369,9 +377,16 @@ def _decode_prst(body: Reader) -> Prst:
     rose = _ROSE.get(choice)
     if rose is None:
         raise DecodeError(f"no data APDU has the choice {choice:#06x}", at)
+    return _message(invoke_id, rose, message)
+
+
+_prst: Final = maker(Prst)
+
+
+def _message(invoke_id: int, rose: Rose, message: Reader) -> Prst:
     value = MESSAGES[rose].read(message)
-    message.finish(type(value).__name__)
-    return Prst(invoke_id=invoke_id, rose=rose, message=value)
+    message.finish("the message")
+    return _prst(invoke_id, rose, value)
 
 
 def encode_apdu(apdu: Apdu) -> bytes:

@@ -183,7 +183,14 @@ class Octets:
     __slots__ = ()
 
     def read(self, reader: Reader, what: str) -> bytes:
-        return reader.take(reader.u16(f"length of {what}"), what)
+        data, start = reader.data, reader.offset + 2
+        if start > reader.end:
+            reader.u16(f"length of {what}")
+        end = start + (data[start - 2] << 8 | data[start - 1])
+        if end > reader.end:
+            raise DecodeError(f"{what} needs {end - start} bytes, {reader.end - start} left", start)
+        reader.offset = end
+        return data[start:end]
 
     def write(self, value: bytes, out: bytearray) -> None:
         write_octets(value, out)
@@ -213,16 +220,28 @@ class ListOf(Generic[T]):
         self.item: Wire[T] = cast("Wire[T]", Nested(item) if isinstance(item, type) else item)
 
     def read(self, reader: Reader, what: str) -> tuple[T, ...]:
-        count = reader.u16(f"count of {what}")
-        items = reader.window(reader.u16(f"length of {what}"), what)
-        read = self.item.read
+        data, start = reader.data, reader.offset + 4
+        if start > reader.end:
+            reader.u16(what)
+            reader.u16(what)
+        count = data[start - 4] << 8 | data[start - 3]
+        end = start + (data[start - 2] << 8 | data[start - 1])
+        if end > reader.end:
+            raise DecodeError(f"{what} says {end - start} bytes, {reader.end - start} left", start)
+        reader.offset = end
+        items = Reader(data, start, end, reader.tolerated)
+        item = self.item
         values: list[T] = []
-        for _ in range(count):
+        if isinstance(item, Nested):
+            read_struct = _plan(item.type).read
+            while items.offset < end and len(values) < count:
+                values.append(cast("T", read_struct(items)))
+        else:
             # No item is empty: a count that promises more than the bytes hold ends here and not in memory.
-            if items.offset >= items.end:
-                raise DecodeError(f"{what} says {count} items and has {len(values)}", items.offset)
-            values.append(read(items, what))
-        items.finish(f"the {count} items of {what}")
+            while items.offset < end and len(values) < count:
+                values.append(item.read(items, what))
+        if len(values) != count or items.offset != end:
+            raise DecodeError(f"{what} says {count} items and has {len(values)} in {end - start} bytes", items.offset)
         return tuple(values)
 
     def write(self, value: tuple[T, ...], out: bytearray) -> None:
@@ -299,18 +318,23 @@ class Struct:
 
 
 class _Plan:
-    """What a structure's annotations say, worked out once: neighbours of fixed size are unpacked in one go."""
+    """What a structure's annotations say, worked out once.
 
-    __slots__ = ("make", "runs", "wires")
+    Neighbours of fixed size are unpacked in one go, and slots are set directly: a frozen dataclass's own constructor
+    costs more than reading its bytes. No structure has a `__post_init__` that this would pass by.
+    """
+
+    __slots__ = ("cls", "head", "runs", "setters", "wires")
 
     def __init__(self, cls: type[Struct]) -> None:
         hints = get_type_hints(cls, include_extras=True)
-        self.make: Callable[..., Struct] = cls
+        self.cls = cls
         self.wires: list[tuple[str, Wire[Any]]] = [
             (each.name, hints[each.name].__metadata__[0])
             for each in fields(cls)  # type: ignore[arg-type]  # every Struct is a dataclass
         ]
-        self.runs: list[tuple[tuple[str, ...], struct.Struct | None, tuple[Any, ...]]] = []
+        self.setters = _setters(cls)
+        self.runs: list[_Run] = []
         pending: list[tuple[str, Fixed[Any]]] = []
         for name, wire in self.wires:
             if isinstance(wire, Fixed):
@@ -318,35 +342,85 @@ class _Plan:
                 continue
             self._flush(pending)
             pending = []
-            self.runs.append(((name,), None, (wire,)))
+            self.runs.append((name, wire, None, None))
         self._flush(pending)
+        self.head = self._octets_after_a_head()
+
+    def _octets_after_a_head(self) -> struct.Struct | None:
+        """The commonest structure of all, plain numbers and then one octet string, in one unpacking; else None."""
+        if len(self.runs) != 2:
+            return None
+        (_, _, packing, loads), (_, wire, _, _) = self.runs
+        if packing is None or loads is not None or wire is not OCTETS:
+            return None
+        return struct.Struct(packing.format + "H")
 
     def _flush(self, pending: list[tuple[str, Fixed[Any]]]) -> None:
         if pending:
             packing = struct.Struct(">" + "".join(wire.format for _, wire in pending))
-            self.runs.append((tuple(name for name, _ in pending), packing, tuple(wire.load for _, wire in pending)))
+            loads = tuple(wire.load for _, wire in pending)
+            self.runs.append((pending[0][0], None, packing, loads if any(loads) else None))
 
     def read(self, reader: Reader) -> Struct:
-        values: dict[str, Any] = {}
-        for names, packing, how in self.runs:
+        head = self.head
+        if head is not None and (start := reader.offset + head.size) <= reader.end:
+            *values, size = head.unpack_from(reader.data, reader.offset)
+            end = start + size
+            if end <= reader.end:
+                reader.offset = end
+                values.append(reader.data[start:end])
+                made = object.__new__(self.cls)
+                for set_, value in zip(self.setters, values, strict=True):
+                    set_(made, value)
+                return made
+        return self._read_runs(reader)
+
+    def _read_runs(self, reader: Reader) -> Struct:
+        values: list[Any] = []
+        for name, wire, packing, loads in self.runs:
             if packing is None:
-                values[names[0]] = how[0].read(reader, names[0])
+                values.append(wire.read(reader, name))  # type: ignore[union-attr]  # a run has a wire or a packing
                 continue
             start = reader.offset
-            if reader.end - start < packing.size:
-                self._short(reader, names)
-            reader.offset = start + packing.size
-            for name, raw, load in zip(names, packing.unpack_from(reader.data, start), how, strict=True):
-                values[name] = raw if load is None else load(raw)
-        return self.make(**values)
+            end = start + packing.size
+            if end > reader.end:
+                self._short(reader, len(values))
+            reader.offset = end
+            raw = packing.unpack_from(reader.data, start)
+            if loads is None:
+                values += raw
+            else:
+                values += [each if load is None else load(each) for each, load in zip(raw, loads, strict=True)]
+        made = object.__new__(self.cls)
+        for set_, value in zip(self.setters, values, strict=True):
+            set_(made, value)
+        return made
 
-    def _short(self, reader: Reader, names: tuple[str, ...]) -> None:
+    def _short(self, reader: Reader, first: int) -> None:
         """Read field by field to say which one is missing."""
-        wires = dict(self.wires)
-        for name in names:
-            wires[name].read(reader, name)
+        for name, wire in self.wires[first:]:
+            wire.read(reader, name)
 
 
+def maker(cls: type[T]) -> Callable[..., T]:
+    """A constructor of a slotted dataclass from all its fields in order, for the few places where each one counts."""
+    setters = _setters(cls)
+    new = object.__new__
+
+    def make(*values: object) -> T:
+        made = new(cls)
+        for set_, value in zip(setters, values, strict=True):
+            set_(made, value)
+        return made
+
+    return make
+
+
+def _setters(cls: type) -> tuple[Callable[[object, object], None], ...]:
+    return tuple(cls.__dict__[each.name].__set__ for each in fields(cls))
+
+
+_Run = tuple[str, "Wire[Any] | None", "struct.Struct | None", "tuple[Callable[[int], Any] | None, ...] | None"]
 _PLANS: Final[dict[type[Struct], _Plan]] = {}
 
 

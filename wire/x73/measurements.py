@@ -12,12 +12,12 @@ from typing import Final
 from wire.errors import DecodeError
 from wire.measurement import DeviceTime, Measurement
 from wire.x73.codes import Attr
-from wire.x73.dim import HANDLE_MAPS, Configuration, DimObject, read_all
-from wire.x73.mder import U32, ListOf, Reader, Tolerance, Tolerated
+from wire.x73.dim import HANDLE_MAPS, VALUE_MAP, Configuration, DimObject, read_all
+from wire.x73.mder import U32, Reader, Tolerance, Tolerated
 from wire.x73.reports import MapEntry, PersonScan, ScanReport
 from wire.x73.services import SegmentEntryMap, SegmentStatics
 from wire.x73.times import RELATIVE_TICK_US, decode_absolute, decode_base_offset, relative_to
-from wire.x73.values import Metric, Raw, measure
+from wire.x73.values import Layout, Metric, Raw, measure
 
 _WRAP_TICKS: Final = 1 << 32
 _WRAP_US: Final = 1 << 64
@@ -105,8 +105,18 @@ class ReportDecoder:
 
     def _scan(self, report: ScanReport, scan: PersonScan, offset: int, out: list[Measurement]) -> None:
         for fixed in scan.fixed:
-            metric, entries = self._layout(fixed.handle, len(fixed.data), offset)
-            self._observe(metric, _sliced(entries, fixed.data, offset), scan.person, out)
+            data = fixed.data
+            metric, layout = self._layout(fixed.handle, len(data), offset)
+            if layout.warning is not None:
+                self._let_pass(*layout.warning, offset)
+            if layout.quick is None:
+                self._observe(metric, _sliced(layout, data, offset), scan.person, out)
+                continue
+            content, start, end, stamp = layout.quick
+            time = None if stamp is None else decode_absolute(data[stamp:], offset)
+            measured = content(metric, data[start:end], offset, (time, (), scan.person))
+            if measured is not None:
+                out.append(measured)
         for variable in scan.variable:
             reported = {each.id: Raw(value=each.value, at=offset) for each in variable.attributes}
             metric_or_none = self._described(variable.handle, reported, offset)
@@ -121,28 +131,36 @@ class ReportDecoder:
             metric = self._metrics[handle] = Metric(handle, declared.attributes)
         return metric
 
-    def _layout(self, handle: int, size: int, offset: int) -> tuple[Metric, Sequence[MapEntry]]:
-        """The object and the value map that an observation of this size in a fixed report has."""
+    def _layout(self, handle: int, size: int, offset: int) -> tuple[Metric, Layout]:
+        """The object and the layout that an observation of this size in a fixed report has."""
+        metric = self._metrics.get(handle)
+        if metric is None or size not in metric.layouts:
+            metric = self._laid_out(handle, size, offset)
+        return metric, metric.layouts[size]
+
+    def _laid_out(self, handle: int, size: int, offset: int) -> Metric:
+        """Find the layout of an object's observations of one size: the declared one, or one known from the field."""
         configuration = self.configuration
+        warning: tuple[Tolerance, str] | None = None
         declared = configuration.by_handle.get(handle)
         if declared is None:
             declared = configuration.undeclared_by_handle.get(handle)
             if declared is None:
                 raise DecodeError(f"object {handle} is not in configuration {configuration.config_id:#06x}", offset)
-            self._let_pass(Tolerance.UNDECLARED_HANDLE, f"object {handle} is not declared", offset)
+            warning = Tolerance.UNDECLARED_HANDLE, f"object {handle} is not declared"
         metric = self._metric(handle, declared)
         raw = metric.attributes.get(Attr.ATTRIBUTE_VAL_MAP)
         if raw is None:
             raise DecodeError(f"object {handle} has no attribute value map", offset)
-        entries = _map(raw)
+        entries = read_all(VALUE_MAP, raw, Attr.ATTRIBUTE_VAL_MAP)
         if _size(entries) == size:
-            return metric, entries
+            metric.layouts[size] = Layout.of(entries, warning)
+            return metric
         for variant in configuration.variants.get(handle, ()):
             if _size(variant) == size:
-                self._let_pass(
-                    Tolerance.VALUE_MAP_VARIANT, f"an observation of object {handle} has {size} bytes", offset
-                )
-                return metric, variant
+                warning = Tolerance.VALUE_MAP_VARIANT, f"an observation of object {handle} has {size} bytes"
+                metric.layouts[size] = Layout.of(variant, warning)
+                return metric
         raise DecodeError(f"an observation of object {handle} has {size} bytes, its map {_size(entries)}", offset)
 
     def _described(self, handle: int, reported: Mapping[int, Raw], offset: int) -> Metric | None:
@@ -171,7 +189,12 @@ class ReportDecoder:
             found = self.configuration.by_handle.get(each.handle)
             if found is None:
                 raise DecodeError(f"scanner {scanner} maps object {each.handle}, which is not declared", offset)
-            self._observe(self._metric(each.handle, found), _sliced(each.value_map, data[at:end], offset), person, out)
+            self._observe(
+                self._metric(each.handle, found),
+                _sliced(Layout.of(each.value_map, None), data[at:end], offset),
+                person,
+                out,
+            )
             at = end
 
     def _observe(self, metric: Metric, reported: Mapping[int, Raw], person: int | None, out: list[Measurement]) -> None:
@@ -196,25 +219,27 @@ class ReportDecoder:
     ) -> tuple[Measurement, ...]:
         """The measurements in the entries of a PM-segment; `offset` is where these begin in the APDU."""
         common = {(each.object_class, each.type.code32): each.attributes for each in statics}
-        metrics: list[tuple[Metric, tuple[MapEntry, ...]]] = []
+        metrics: list[tuple[Metric, Layout, int]] = []
         for element in entry_map.elements:
             declared = self.configuration.by_handle.get(element.handle)
             attributes = dict(declared.attributes) if declared is not None else {}
             attributes[Attr.ID_TYPE] = element.type.encode()
             for each in common.get((element.object_class, element.type.code32), ()):
                 attributes[each.id] = each.value
-            metrics.append((Metric(element.handle, attributes), element.value_map))
+            metrics.append(
+                (Metric(element.handle, attributes), Layout.of(element.value_map, None), _size(element.value_map))
+            )
         # Read at their place in the APDU, so that a fault says where it is.
         reader = Reader(bytes(offset) + entries, offset)
         measurements: list[Measurement] = []
-        if not entry_map.header & 0xE000 and not any(_size(entry_map) for _, entry_map in metrics):
+        if not entry_map.header & 0xE000 and not any(size for _, _, size in metrics):
             raise DecodeError("a segment whose entries have no bytes", 0)
         while reader.remaining:
             stamps = self._entry_time(entry_map.header, reader)
-            for metric, value_map in metrics:
+            for metric, layout, size in metrics:
                 at = reader.offset
-                raw = reader.take(_size(value_map), "segment entry")
-                self._observe(metric, stamps | _sliced(value_map, raw, at), person, measurements)
+                raw = reader.take(size, "segment entry")
+                self._observe(metric, stamps | _sliced(layout, raw, at), person, measurements)
         return tuple(measurements)
 
     @staticmethod
@@ -232,30 +257,9 @@ class ReportDecoder:
         return stamps
 
 
-_MAPS: Final[dict[bytes, tuple[MapEntry, ...]]] = {}
-_MAX_MAPS: Final = 256
-
-
-def _map(raw: bytes) -> tuple[MapEntry, ...]:
-    """A value map; the same few are read over and over."""
-    entries = _MAPS.get(raw)
-    if entries is None:
-        entries = read_all(ListOf(MapEntry), raw, Attr.ATTRIBUTE_VAL_MAP)
-        if len(_MAPS) >= _MAX_MAPS:
-            _MAPS.clear()
-        _MAPS[raw] = entries
-    return entries
-
-
 def _size(entries: Sequence[MapEntry]) -> int:
     return sum(entry.size for entry in entries)
 
 
-def _sliced(entries: Sequence[MapEntry], data: bytes, offset: int) -> dict[int, Raw]:
-    reported: dict[int, Raw] = {}
-    at = 0
-    for entry in entries:
-        end = at + entry.size
-        reported[entry.attribute] = Raw(value=data[at:end], at=offset)
-        at = end
-    return reported
+def _sliced(layout: Layout, data: bytes, offset: int) -> dict[int, Raw]:
+    return {attribute: Raw(value=data[start:end], at=offset) for attribute, start, end in layout.entries}

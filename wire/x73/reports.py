@@ -22,6 +22,7 @@ from wire.x73.mder import (
     Tolerance,
     Tolerated,
     Unsigned16,
+    maker,
 )
 
 _S = TypeVar("_S", bound=Struct)
@@ -257,6 +258,10 @@ class ScanReport:
     scans: tuple[PersonScan, ...]
 
 
+_person_scan: Final = maker(PersonScan)
+_scan_report: Final = maker(ScanReport)
+
+
 def decode_info(type_: type[_S], info: bytes, tolerated: list[Tolerated] | None = None, offset: int = 0) -> _S:
     """The structure in an event-info or in an action's arguments; bytes after it pass if `tolerated` is given."""
     reader = Reader(info, tolerated=tolerated)
@@ -277,18 +282,12 @@ def decode_report(
     if kind is None:
         raise DecodeError(f"event type {event_type} is no scan report", offset)
     report = decode_info(kind.type, info, tolerated, offset)
-    return ScanReport(
-        event_type=event_type,
-        handle=handle,
-        data_req_id=report.data_req_id,
-        number=report.number,
-        scans=_scans(report),
-    )
+    return _scan_report(event_type, handle, report.data_req_id, report.number, _scans(report))
 
 
 def _scans(report: AnyReport) -> tuple[PersonScan, ...]:
     if isinstance(report, ReportFixed):
-        return (PersonScan(person=None, fixed=report.observations),)
+        return (_person_scan(None, report.observations, (), ()),)
     if isinstance(report, ReportVar):
         return (PersonScan(person=None, variable=report.observations),)
     if isinstance(report, ReportGrouped):

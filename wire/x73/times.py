@@ -17,6 +17,11 @@ RELATIVE_TICK_US: Final = 125
 """RelativeTime counts 1/8 ms (A.2.11)."""
 UNSET: Final = bytes(8)
 """Eight zeros: an agent whose clock was never set, as antidote's agent sends it."""
+_NO_BCD: Final = 10_000
+"""Out of the range of every part of a time, so that a calendar refuses it."""
+_BCD: Final = tuple(
+    byte // 16 * 10 + byte % 16 if byte // 16 < 10 and byte % 16 < 10 else _NO_BCD for byte in range(256)
+)
 _EPOCH: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _MAX_OFFSET_MIN: Final = 14 * 60
 
@@ -27,21 +32,21 @@ def decode_absolute(raw: bytes, offset: int = 0) -> DeviceTime:
         raise DecodeError(f"an absolute time of {len(raw)} bytes", offset)
     if raw == UNSET:
         return DeviceTime(year=0, month=0, day=0, hour=0, minute=0, second=0)
-    digits = raw.hex()
-    if not digits.isdecimal():
-        at = next(index for index, digit in enumerate(digits) if not digit.isdecimal())
-        raise DecodeError(f"{digits[at]!r} is no BCD digit of a time", offset + at // 2)
+    bcd = _BCD
     try:
         return DeviceTime(
-            year=int(digits[0:4]),
-            month=int(digits[4:6]),
-            day=int(digits[6:8]),
-            hour=int(digits[8:10]),
-            minute=int(digits[10:12]),
-            second=int(digits[12:14]),
-            microsecond=int(digits[14:16]) * 10_000,
+            year=bcd[raw[0]] * 100 + bcd[raw[1]],
+            month=bcd[raw[2]],
+            day=bcd[raw[3]],
+            hour=bcd[raw[4]],
+            minute=bcd[raw[5]],
+            second=bcd[raw[6]],
+            microsecond=bcd[raw[7]] * 10_000,
         )
     except WireError as error:
+        at = next((at for at, byte in enumerate(raw) if _BCD[byte] == _NO_BCD), None)
+        if at is not None:
+            raise DecodeError(f"{raw[at]:02x} is no BCD number of a time", offset + at) from None
         raise DecodeError(str(error), offset) from None
 
 

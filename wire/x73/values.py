@@ -4,19 +4,19 @@
 holds until it is reported again). Values, time stamps and measurement status are of one observation only.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from wire.errors import DecodeError
 from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Samples, Special
 from wire.numbers import decode_float, decode_sfloat
 from wire.x73.codes import Attr, MetricSpec, code32
 from wire.x73.dim import CODES, TYPES, read_all, unit_code
-from wire.x73.mder import FLOAT, U16, U32, ListOf, Reader, Struct, Unsigned8, Unsigned16
-from wire.x73.reports import Type
+from wire.x73.mder import FLOAT, U16, U32, ListOf, Reader, Struct, Tolerance, Unsigned8, Unsigned16
+from wire.x73.reports import MapEntry, Type
 from wire.x73.units import ucum
 
 STATUS: Final[Mapping[int, MeasurementStatus]] = MappingProxyType(
@@ -95,10 +95,38 @@ class Raw:
     at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How an observation of one size lies in a fixed report, worked out once per object and size.
+
+    If it is nothing but a value and an absolute time, which almost all are, `quick` says where these begin and end.
+    """
+
+    entries: tuple[tuple[int, int, int], ...]
+    """Attribute, where it begins, where it ends."""
+    quick: "tuple[Content, int, int, int | None] | None"
+    """The value's maker, where the value begins and ends, and where the time begins."""
+    warning: tuple[Tolerance, str] | None
+
+    @classmethod
+    def of(cls, entries: Sequence[MapEntry], warning: tuple[Tolerance, str] | None) -> "Layout":
+        """The layout of a value map."""
+        placed: list[tuple[int, int, int]] = []
+        at = 0
+        for entry in entries:
+            placed.append((entry.attribute, at, at + entry.size))
+            at += entry.size
+        quick: tuple[Content, int, int, int | None] | None = None
+        content = CONTENTS.get(placed[0][0]) if placed else None
+        if content is not None and (len(placed) == 1 or (len(placed) == 2 and placed[1][0] == Attr.TIME_STAMP_ABS)):
+            quick = content, placed[0][1], placed[0][2], placed[1][1] if len(placed) == 2 else None
+        return cls(entries=tuple(placed), quick=quick, warning=warning)
+
+
 class Metric:
     """One object as it is now: declared, then changed by what was reported."""
 
-    __slots__ = ("attributes", "code", "components", "handle", "spec", "supplemental", "unit")
+    __slots__ = ("attributes", "category", "code", "components", "handle", "layouts", "supplemental", "unit")
 
     def __init__(self, handle: int, attributes: Mapping[int, bytes]) -> None:
         self.handle = handle
@@ -107,6 +135,7 @@ class Metric:
 
     def refresh(self) -> None:
         """Work out again what every observation needs."""
+        self.layouts: dict[int, Layout] = {}
         get = self.attributes.get
         raw = get(Attr.ID_TYPE)
         type_ = None if raw is None else Type.decode(raw)
@@ -128,7 +157,7 @@ class Metric:
         listed_types = () if types is None else read_all(TYPES, types, Attr.SUPPLEMENTAL_TYPES)
         self.supplemental = tuple(each.code32 for each in listed_types)
         spec = get(Attr.METRIC_SPEC_SMALL)
-        self.spec = 0 if spec is None else read_all(U16, spec, Attr.METRIC_SPEC_SMALL)
+        self.category = () if spec is None else _category(read_all(U16, spec, Attr.METRIC_SPEC_SMALL))
 
     def change(self, reported: Mapping[int, Raw]) -> None:
         """Take over what a report says about the object itself."""
@@ -151,38 +180,50 @@ class Metric:
         return 0 if self.code is None else self.code >> 16
 
 
+Frame = tuple[DeviceTime | None, tuple[MeasurementStatus, ...], int | None]
+"""What an observation says around its value: time, status, person."""
+
+
 def measure(
     metric: Metric, reported: Mapping[int, Raw], time: DeviceTime | None, person: int | None
 ) -> Measurement | None:
     """The measurement in one observation; None if it has no value, or none that is known."""
-    found = next((item for item in _CONTENTS.items() if item[0] in reported), None)
-    if found is None:
+    for attribute in reported:
+        content = CONTENTS.get(attribute)
+        if content is not None:
+            break
+    else:
         return None
-    attribute, content = found
     raw = reported[attribute]
-    if metric.code is None:
-        raise DecodeError(f"object {metric.handle} has a value and no type", raw.at)
-    status_raw = reported.get(Attr.MSMT_STAT)
-    status = () if status_raw is None else decode_status(read_all(U16, status_raw.value, Attr.MSMT_STAT, raw.at))
-    if metric.spec & (MetricSpec.CAT_MANUAL | MetricSpec.CAT_SETTING):
-        status += _category(metric.spec)
-    built = content(metric, raw, status)
-    if built is None:
-        return None
+    word = reported.get(Attr.MSMT_STAT)
+    status = () if word is None else decode_status(read_all(U16, word.value, Attr.MSMT_STAT, raw.at))
+    return content(metric, raw.value, raw.at, (time, status, person))
+
+
+def _built(
+    metric: Metric,
+    at: int,
+    frame: Frame,
+    *,
+    code: int | None = None,
+    stated: tuple[MeasurementStatus, ...] = (),
+    **content: Any,
+) -> Measurement:
+    """A measurement with its frame; `stated` is a status that the value itself carries."""
+    code = metric.code if code is None else code
+    if code is None:
+        raise DecodeError(f"object {metric.handle} has a value and no type", at)
+    time, status, person = frame
+    if stated:
+        status += tuple(each for each in stated if each not in status)
     return Measurement(
-        code=built.code,
-        value=built.value,
-        unit=built.unit,
-        absent=built.absent,
-        components=built.components,
-        coded=built.coded,
-        bits=built.bits,
-        samples=built.samples,
+        code=code,
         device_time=time,
         supplemental=metric.supplemental,
-        status=built.status,
+        status=status + metric.category if metric.category else status,
         user=person,
         clock_set=time is None or time.known,
+        **content,
     )
 
 
@@ -199,136 +240,158 @@ def _category(spec: int) -> tuple[MeasurementStatus, ...]:
     return tuple(status for bit, status in words if spec & bit)
 
 
-_Status = tuple[MeasurementStatus, ...]
-_Content = Callable[[Metric, Raw, _Status], Measurement | None]
-
-
-def _number(code: int, value: Decimal | Special, unit: str | None, status: _Status = ()) -> Measurement:
-    return Measurement(
-        code=code, value=value, unit=None if isinstance(value, Special) else unit or _DIMENSIONLESS, status=status
-    )
-
+Content = Callable[[Metric, bytes, int, Frame], Measurement | None]
+"""Makes the measurement of an object's value attribute: its bytes, where they lie, and the frame."""
 
 _DIMENSIONLESS: Final = "1"
 
 
-def _code(metric: Metric) -> int:
-    return metric.code or 0
+def _unit_of(value: Decimal | Special, unit: str | None) -> str | None:
+    """A special value is no number and has no unit."""
+    return None if isinstance(value, Special) else unit or _DIMENSIONLESS
 
 
-def _basic(metric: Metric, raw: Raw, status: _Status) -> Measurement:
-    data = raw.value
+def _part(code: int, value: Decimal | Special, unit: str | None, status: tuple[MeasurementStatus, ...]) -> Measurement:
+    return Measurement(code=code, value=value, unit=_unit_of(value, unit), status=status)
+
+
+def _basic(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement:
     if len(data) != 2:
-        raise DecodeError(f"an SFLOAT of {len(data)} bytes", raw.at)
-    return _number(_code(metric), decode_sfloat(data[0] << 8 | data[1]), metric.unit, status)
+        raise DecodeError(f"an SFLOAT of {len(data)} bytes", at)
+    return _number(metric, decode_sfloat(data[0] << 8 | data[1]), at, frame)
 
 
-def _simple(metric: Metric, raw: Raw, status: _Status) -> Measurement:
-    data = raw.value
+def _simple(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement:
     if len(data) != 4:
-        raise DecodeError(f"a FLOAT of {len(data)} bytes", raw.at)
-    return _number(_code(metric), decode_float(int.from_bytes(data, "big")), metric.unit, status)
+        raise DecodeError(f"a FLOAT of {len(data)} bytes", at)
+    return _number(metric, decode_float(int.from_bytes(data, "big")), at, frame)
 
 
-def _observed(metric: Metric, raw: Raw, status: _Status) -> Measurement:
-    observed = NuObsValue.decode(raw.value, offset=raw.at)
-    return _of_observed(metric, observed, status)
-
-
-def _of_observed(metric: Metric, observed: NuObsValue, status: _Status) -> Measurement:
-    code = code32(metric.partition(Attr.METRIC_ID_PART), observed.metric)
-    stated = tuple(each for each in decode_status(observed.status) if each not in status)
-    return _number(code, observed.value, ucum(unit_code(observed.unit)), status + stated)
-
-
-def _compound_of(metric: Metric, values: tuple[Decimal | Special, ...], raw: Raw, status: _Status) -> Measurement:
-    if not values:
-        raise DecodeError("a compound value without components", raw.at)
-    if len(values) != len(metric.components):
-        raise DecodeError(f"{len(values)} components, {len(metric.components)} are declared", raw.at)
-    parts = tuple(_number(code, value, metric.unit) for code, value in zip(metric.components, values, strict=True))
-    return Measurement(code=_code(metric), components=parts, status=status)
-
-
-def _compound_basic(metric: Metric, raw: Raw, status: _Status) -> Measurement:
-    data = raw.value
-    count = data[0] << 8 | data[1] if len(data) >= 4 else -1
-    if count < 0 or data[2] << 8 | data[3] != 2 * count or len(data) != 4 + 2 * count:
-        raise DecodeError(f"a compound of {len(data)} bytes whose lengths disagree", raw.at)
-    values = tuple(decode_sfloat(data[at] << 8 | data[at + 1]) for at in range(4, len(data), 2))
-    return _compound_of(metric, values, raw, status)
-
-
-def _compound_simple(metric: Metric, raw: Raw, status: _Status) -> Measurement:
-    values = read_all(_SIMPLE_LIST, raw.value, Attr.NU_CMPD_VAL_OBS_SIMP, raw.at)
-    return _compound_of(metric, values, raw, status)
-
-
-def _compound_observed(metric: Metric, raw: Raw, status: _Status) -> Measurement:
-    values = read_all(_OBSERVED_LIST, raw.value, Attr.NU_CMPD_VAL_OBS, raw.at)
-    if not values:
-        raise DecodeError("a compound value without components", raw.at)
+def _number(metric: Metric, value: Decimal | Special, at: int, frame: Frame) -> Measurement:
+    """One number. Almost every observation is one, so it is built without a detour."""
+    code = metric.code
+    if code is None or metric.category:
+        return _built(metric, at, frame, value=value, unit=_unit_of(value, metric.unit))
+    time, status, person = frame
     return Measurement(
-        code=_code(metric), components=tuple(_of_observed(metric, each, ()) for each in values), status=status
+        code=code,
+        value=value,
+        unit=None if isinstance(value, Special) else metric.unit or _DIMENSIONLESS,
+        device_time=time,
+        supplemental=metric.supplemental,
+        status=status,
+        user=person,
+        clock_set=time is None or time.known,
     )
 
 
-def _enum_oid(metric: Metric, raw: Raw, status: _Status) -> Measurement:
-    term = read_all(U16, raw.value, Attr.ENUM_OBS_VAL_SIMP_OID, raw.at)
-    return Measurement(code=_code(metric), coded=code32(metric.partition(Attr.ENUM_OBS_VAL_PART), term), status=status)
+def _observed(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement:
+    observed = NuObsValue.decode(data, offset=at)
+    value = observed.value
+    return _built(
+        metric,
+        at,
+        frame,
+        code=code32(metric.partition(Attr.METRIC_ID_PART), observed.metric),
+        stated=decode_status(observed.status),
+        value=value,
+        unit=_unit_of(value, ucum(unit_code(observed.unit))),
+    )
 
 
-def _enum_bits(metric: Metric, raw: Raw, status: _Status) -> Measurement | None:
+def _compound_of(metric: Metric, values: tuple[Decimal | Special, ...], at: int, frame: Frame) -> Measurement:
+    if not values:
+        raise DecodeError("a compound value without components", at)
+    if len(values) != len(metric.components):
+        raise DecodeError(f"{len(values)} components, {len(metric.components)} are declared", at)
+    parts = tuple(_part(code, value, metric.unit, ()) for code, value in zip(metric.components, values, strict=True))
+    return _built(metric, at, frame, components=parts)
+
+
+def _compound_basic(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement:
+    count = data[0] << 8 | data[1] if len(data) >= 4 else -1
+    if count < 0 or data[2] << 8 | data[3] != 2 * count or len(data) != 4 + 2 * count:
+        raise DecodeError(f"a compound of {len(data)} bytes whose lengths disagree", at)
+    values = tuple(decode_sfloat(data[each] << 8 | data[each + 1]) for each in range(4, len(data), 2))
+    return _compound_of(metric, values, at, frame)
+
+
+def _compound_simple(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement:
+    values = read_all(_SIMPLE_LIST, data, Attr.NU_CMPD_VAL_OBS_SIMP, at)
+    return _compound_of(metric, values, at, frame)
+
+
+def _compound_observed(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement:
+    values = read_all(_OBSERVED_LIST, data, Attr.NU_CMPD_VAL_OBS, at)
+    if not values:
+        raise DecodeError("a compound value without components", at)
+    partition = metric.partition(Attr.METRIC_ID_PART)
+    parts = tuple(
+        _part(code32(partition, each.metric), each.value, ucum(unit_code(each.unit)), decode_status(each.status))
+        for each in values
+    )
+    return _built(metric, at, frame, components=parts)
+
+
+def _enum_oid(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement:
+    term = read_all(U16, data, Attr.ENUM_OBS_VAL_SIMP_OID, at)
+    return _built(metric, at, frame, coded=code32(metric.partition(Attr.ENUM_OBS_VAL_PART), term))
+
+
+def _enum_bits(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement | None:
     """BITS count from the most significant; only what is set is reported, as for the same words over BLE."""
-    size = len(raw.value) * 8
+    size = len(data) * 8
     if size not in (16, 32):
-        raise DecodeError(f"a bit string of {len(raw.value)} bytes", raw.at)
-    word = int.from_bytes(raw.value, "big")
+        raise DecodeError(f"a bit string of {len(data)} bytes", at)
+    word = int.from_bytes(data, "big")
     bits = {bit: True for bit in range(size) if word >> (size - 1 - bit) & 1}
-    return Measurement(code=_code(metric), bits=bits, status=status) if bits else None
+    return _built(metric, at, frame, bits=bits) if bits else None
 
 
-def _enum_text(metric: Metric, raw: Raw, status: _Status) -> Measurement:
+def _enum_text(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement:
     """A measurement has no place for text: it says that the device's bytes hold one."""
-    if len(raw.value) < 2 or int.from_bytes(raw.value[:2], "big") != len(raw.value) - 2:
-        raise DecodeError(f"a text of {len(raw.value)} bytes whose length disagrees", raw.at)
-    return Measurement(code=_code(metric), absent="as-text", status=status)
+    if len(data) < 2 or int.from_bytes(data[:2], "big") != len(data) - 2:
+        raise DecodeError(f"a text of {len(data)} bytes whose length disagrees", at)
+    return _built(metric, at, frame, absent="as-text")
 
 
-def _enum_observed(metric: Metric, raw: Raw, status: _Status) -> Measurement | None:
-    reader = Reader(raw.value)
+def _enum_observed(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement | None:
+    reader = Reader(data)
     try:
         code = code32(metric.partition(Attr.METRIC_ID_PART), reader.u16("metric id"))
-        status += tuple(each for each in decode_status(reader.u16("status")) if each not in status)
+        stated = decode_status(reader.u16("status"))
         choice = reader.u16("choice of the value")
         value = reader.window(reader.u16("length of the value"), "the value")
         reader.finish("the enumeration")
     except DecodeError as error:
-        raise DecodeError(error.message, error.offset + raw.at) from None
+        raise DecodeError(error.message, error.offset + at) from None
     inner = Metric(metric.handle, metric.attributes)
     inner.code = code
     content = {1: _enum_oid, 2: _enum_text, 16: _enum_bits}.get(choice)
     if content is None:
-        raise DecodeError(f"no enumeration value has the choice {choice}", raw.at + 4)
-    return content(inner, Raw(value=value.rest(), at=raw.at + 8), status)
+        raise DecodeError(f"no enumeration value has the choice {choice}", at + 4)
+    time, status, person = frame
+    status += tuple(each for each in stated if each not in status)
+    return content(inner, value.rest(), at + 8, (time, status, person))
 
 
-def _samples(metric: Metric, raw: Raw, status: _Status) -> Measurement:
+def _samples(metric: Metric, data: bytes, at: int, frame: Frame) -> Measurement:
     """A Simple-Sa-Observed-Value: samples of one size, scaled to absolute values (6.3.5.3)."""
     spec_raw, period = metric.attributes.get(Attr.SA_SPECN), metric.attributes.get(Attr.TIME_PD_SAMP)
     if spec_raw is None or period is None:
-        raise DecodeError(f"samples of object {metric.handle}, which has no specification or period", raw.at)
+        raise DecodeError(f"samples of object {metric.handle}, which has no specification or period", at)
     spec = SaSpec.decode(spec_raw)
     width = spec.sample_size // 8
     if width not in (1, 2, 4) or spec.sample_size % 8:
-        raise DecodeError(f"samples of {spec.sample_size} bits", raw.at)
-    data = _unprefixed(raw, spec.array_size * width)
+        raise DecodeError(f"samples of {spec.sample_size} bits", at)
+    data = _unprefixed(data, at, spec.array_size * width)
     if not data or len(data) % width:
-        raise DecodeError(f"{len(data)} bytes of samples of {spec.sample_size} bits", raw.at)
+        raise DecodeError(f"{len(data)} bytes of samples of {spec.sample_size} bits", at)
     signed = spec.significant_bits == _SIGNED
     mask = (1 << spec.significant_bits) - 1 if spec.flags & _EXTENDED_RANGE and not signed else -1
     values = tuple(
-        Decimal(int.from_bytes(data[at : at + width], "big", signed=signed) & mask) for at in range(0, len(data), width)
+        Decimal(int.from_bytes(data[each : each + width], "big", signed=signed) & mask)
+        for each in range(0, len(data), width)
     )
     origin, factor, lower, upper = _scale(metric, signed=signed)
     ticks = Decimal(read_all(U32, period, Attr.TIME_PD_SAMP))
@@ -341,17 +404,16 @@ def _samples(metric: Metric, raw: Raw, status: _Status) -> Measurement:
         lower=lower,
         upper=upper,
     )
-    return Measurement(code=_code(metric), samples=samples, status=status)
+    return _built(metric, at, frame, samples=samples)
 
 
-def _unprefixed(raw: Raw, size: int) -> bytes:
+def _unprefixed(data: bytes, at: int, size: int) -> bytes:
     """The samples without the length of their octet string, which agents leave out in fixed reports."""
-    data = raw.value
     if len(data) >= 2 and int.from_bytes(data[:2], "big") == len(data) - 2:
         return data[2:]
     if len(data) == size:
         return data
-    raise DecodeError(f"{len(data)} bytes of samples, {size} are specified", raw.at)
+    raise DecodeError(f"{len(data)} bytes of samples, {size} are specified", at)
 
 
 def _scale(metric: Metric, *, signed: bool) -> tuple[Decimal, Decimal, Decimal | None, Decimal | None]:
@@ -373,7 +435,7 @@ def _scale(metric: Metric, *, signed: bool) -> tuple[Decimal, Decimal, Decimal |
     return Decimal(0), Decimal(1), None, None
 
 
-_CONTENTS: Final[Mapping[int, _Content]] = MappingProxyType(
+CONTENTS: Final[Mapping[int, Content]] = MappingProxyType(
     {
         Attr.NU_VAL_OBS_BASIC: _basic,
         Attr.NU_VAL_OBS_SIMP: _simple,

@@ -265,9 +265,7 @@ def test_signed_samples_are_signed() -> None:
     assert measured.samples is not None
     assert measured.samples.data == (Decimal(-200), Decimal(200))
     assert [Decimal(-1), Decimal(1)] == [
-        measured.samples.origin + measured.samples.factor * datum
-        for datum in measured.samples.data
-        if isinstance(datum, Decimal)
+        measured.samples.origin + measured.samples.factor * datum for datum in measured.samples.data
     ]
 
 
