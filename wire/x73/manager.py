@@ -129,7 +129,7 @@ class Manager(Requester):
 
     def confirm(self, event: Reported | SegmentData, now: float) -> list[Happening]:
         """The event's bytes are durable: tell the agent. Nothing happens if the association is over."""
-        if self._unconfirmed.get(event.invoke_id) is not event:
+        if self.state is not State.OPERATING or self._unconfirmed.get(event.invoke_id) is not event:
             return []
         del self._unconfirmed[event.invoke_id]
         if isinstance(event, Reported):

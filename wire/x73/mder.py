@@ -229,19 +229,25 @@ class ListOf(Generic[T]):
         if end > reader.end:
             raise DecodeError(f"{what} says {end - start} bytes, {reader.end - start} left", start)
         reader.offset = end
-        items = Reader(data, start, end, reader.tolerated)
         item = self.item
         values: list[T] = []
+        at = start
         if isinstance(item, Nested):
-            read_struct = _plan(item.type).read
-            while items.offset < end and len(values) < count:
-                values.append(cast("T", read_struct(items)))
+            plan = _plan(item.type)
+            at = plan.read_pairs(data, start, end, count, values)
+            if at != end:
+                items = Reader(data, at, end, reader.tolerated)
+                while items.offset < end and len(values) < count:
+                    values.append(cast("T", plan.read(items)))
+                at = items.offset
         else:
+            items = Reader(data, start, end, reader.tolerated)
             # No item is empty: a count that promises more than the bytes hold ends here and not in memory.
             while items.offset < end and len(values) < count:
                 values.append(item.read(items, what))
-        if len(values) != count or items.offset != end:
-            raise DecodeError(f"{what} says {count} items and has {len(values)} in {end - start} bytes", items.offset)
+            at = items.offset
+        if len(values) != count or at != end:
+            raise DecodeError(f"{what} says {count} items and has {len(values)} in {end - start} bytes", at)
         return tuple(values)
 
     def write(self, value: tuple[T, ...], out: bytearray) -> None:
@@ -324,7 +330,7 @@ class _Plan:
     costs more than reading its bytes. No structure has a `__post_init__` that this would pass by.
     """
 
-    __slots__ = ("cls", "head", "runs", "setters", "wires")
+    __slots__ = ("cls", "head", "pair", "read", "runs", "setters", "tail", "wires")
 
     def __init__(self, cls: type[Struct]) -> None:
         hints = get_type_hints(cls, include_extras=True)
@@ -345,6 +351,13 @@ class _Plan:
             self.runs.append((name, wire, None, None))
         self._flush(pending)
         self.head = self._octets_after_a_head()
+        self.tail = self._one_after_a_head()
+        self.pair = self.setters if len(self.setters) == 2 else None
+        self.read = self._read_runs
+        if self.head is not None:
+            self.read = self._read_head
+        elif self.tail is not None:
+            self.read = self._read_tail
 
     def _octets_after_a_head(self) -> struct.Struct | None:
         """The commonest structure of all, plain numbers and then one octet string, in one unpacking; else None."""
@@ -355,13 +368,20 @@ class _Plan:
             return None
         return struct.Struct(packing.format + "H")
 
+    def _one_after_a_head(self) -> tuple[struct.Struct, Wire[Any], str] | None:
+        """Plain numbers and then one thing of another kind, mostly a list; else None."""
+        if len(self.runs) != 2:
+            return None
+        (_, _, packing, loads), (name, wire, _, _) = self.runs
+        return None if packing is None or loads is not None or wire is None else (packing, wire, name)
+
     def _flush(self, pending: list[tuple[str, Fixed[Any]]]) -> None:
         if pending:
             packing = struct.Struct(">" + "".join(wire.format for _, wire in pending))
             loads = tuple(wire.load for _, wire in pending)
             self.runs.append((pending[0][0], None, packing, loads if any(loads) else None))
 
-    def read(self, reader: Reader) -> Struct:
+    def _read_head(self, reader: Reader) -> Struct:
         head = self.head
         if head is not None and (start := reader.offset + head.size) <= reader.end:
             *values, size = head.unpack_from(reader.data, reader.offset)
@@ -372,6 +392,42 @@ class _Plan:
                 made = object.__new__(self.cls)
                 for set_, value in zip(self.setters, values, strict=True):
                     set_(made, value)
+                return made
+        return self._read_runs(reader)
+
+    def read_pairs(self, data: bytes, at: int, end: int, count: int, values: list[Any]) -> int:
+        """A list of a number and an octet string each (attributes, fixed observations), up to its end or a fault."""
+        head, pair = self.head, self.pair
+        if head is None or pair is None:
+            return at
+        new, cls, unpack, size = object.__new__, self.cls, head.unpack_from, head.size
+        set_first, set_second = pair
+        for _ in range(count):
+            start = at + size
+            if start > end:
+                break
+            first, length = unpack(data, at)
+            after = start + length
+            if after > end:
+                break
+            made = new(cls)
+            set_first(made, first)
+            set_second(made, data[start:after])
+            values.append(made)
+            at = after
+        return at
+
+    def _read_tail(self, reader: Reader) -> Struct:
+        if self.tail is not None:
+            packing, wire, name = self.tail
+            start = reader.offset
+            end = start + packing.size
+            if end <= reader.end:
+                reader.offset = end
+                made = object.__new__(self.cls)
+                for set_, value in zip(self.setters, packing.unpack_from(reader.data, start), strict=False):
+                    set_(made, value)
+                self.setters[-1](made, wire.read(reader, name))
                 return made
         return self._read_runs(reader)
 

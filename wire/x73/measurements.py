@@ -14,13 +14,17 @@ from wire.measurement import DeviceTime, Measurement
 from wire.x73.codes import Attr
 from wire.x73.dim import HANDLE_MAPS, VALUE_MAP, Configuration, DimObject, read_all
 from wire.x73.mder import U32, Reader, Tolerance, Tolerated
-from wire.x73.reports import MapEntry, PersonScan, ScanReport
+from wire.x73.reports import MapEntry, ObservationVar, PersonScan, ScanReport
 from wire.x73.services import SegmentEntryMap, SegmentStatics
 from wire.x73.times import RELATIVE_TICK_US, decode_absolute, decode_base_offset, relative_to
-from wire.x73.values import Layout, Metric, Raw, measure
+from wire.x73.values import CONTENTS, FRAMING, LASTING, Content, Layout, Metric, measure
 
 _WRAP_TICKS: Final = 1 << 32
 _WRAP_US: Final = 1 << 64
+# Plain integers: a member of an enum costs twice a dictionary's lookup.
+_STAMP_BO: Final = int(Attr.TIME_STAMP_BO)
+_UNIT_CODE: Final = int(Attr.UNIT_CODE)
+_STAMP_ABS: Final = int(Attr.TIME_STAMP_ABS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +70,18 @@ def _nearest(difference: int, wrap: int) -> int:
     return (difference + wrap // 2) % wrap - wrap // 2
 
 
-def observed_time(reported: Mapping[int, Raw], clocks: Clocks) -> DeviceTime | None:
+def observed_time(reported: Mapping[int, bytes], at: int, clocks: Clocks) -> DeviceTime | None:
     """The best of the observation's time stamps: base-offset says most, relative least."""
-    if (raw := reported.get(Attr.TIME_STAMP_BO)) is not None:
-        return decode_base_offset(raw.value, raw.at)
-    if (raw := reported.get(Attr.TIME_STAMP_ABS)) is not None:
-        return decode_absolute(raw.value, raw.at)
+    if (raw := reported.get(_STAMP_BO)) is not None:
+        return decode_base_offset(raw, at)
+    if (raw := reported.get(_STAMP_ABS)) is not None:
+        return decode_absolute(raw, at)
     if (raw := reported.get(Attr.TIME_STAMP_REL)) is not None:
-        return clocks.at_relative(read_all(U32, raw.value, Attr.TIME_STAMP_REL, raw.at))
+        return clocks.at_relative(read_all(U32, raw, Attr.TIME_STAMP_REL, at))
     if (raw := reported.get(Attr.TIME_STAMP_REL_HI_RES)) is not None:
-        if len(raw.value) != 8:
-            raise DecodeError(f"a high-resolution relative time of {len(raw.value)} bytes", raw.at)
-        return clocks.at_high_resolution(int.from_bytes(raw.value, "big"))
+        if len(raw) != 8:
+            raise DecodeError(f"a high-resolution relative time of {len(raw)} bytes", at)
+        return clocks.at_high_resolution(int.from_bytes(raw, "big"))
     return None
 
 
@@ -95,6 +99,9 @@ class ReportDecoder:
         self.clocks = clocks or Clocks()
         self._tolerated = tolerated
         self._metrics: dict[int, Metric] = {}
+        self._stamp = b""
+        self._time: DeviceTime | None = None
+        self._groups: dict[int, list[tuple[Metric, Layout, int]]] = {}
 
     def decode(self, report: ScanReport, offset: int = 0) -> tuple[Measurement, ...]:
         """What a scan report says; `offset` is where its event-info begins in the APDU, for the place of a fault."""
@@ -110,20 +117,53 @@ class ReportDecoder:
             if layout.warning is not None:
                 self._let_pass(*layout.warning, offset)
             if layout.quick is None:
-                self._observe(metric, _sliced(layout, data, offset), scan.person, out)
+                self._observe(metric, layout.slices(data), offset, scan.person, out)
                 continue
             content, start, end, stamp = layout.quick
-            time = None if stamp is None else decode_absolute(data[stamp:], offset)
+            time = None
+            if stamp is not None:
+                raw = data[stamp:]
+                # The observations of one report mostly share their time.
+                if raw != self._stamp:
+                    self._time, self._stamp = decode_absolute(raw, offset), raw
+                time = self._time
             measured = content(metric, data[start:end], offset, (time, (), scan.person))
             if measured is not None:
                 out.append(measured)
         for variable in scan.variable:
-            reported = {each.id: Raw(value=each.value, at=offset) for each in variable.attributes}
-            metric_or_none = self._described(variable.handle, reported, offset)
-            if metric_or_none is not None:
-                self._observe(metric_or_none, reported, scan.person, out)
+            self._variable(variable, scan.person, offset, out)
         for grouped in scan.grouped:
             self._grouped(report.handle, grouped, offset, scan.person, out)
+
+    def _variable(self, scanned: ObservationVar, person: int | None, offset: int, out: list[Measurement]) -> None:
+        """An observation that names its attributes. Mostly it is a value, a time, and a unit that did not change."""
+        metric = self._metrics.get(scanned.handle)
+        if metric is None or scanned.handle not in self.configuration.by_handle:
+            reported = {each.id: each.value for each in scanned.attributes}
+            metric = self._described(scanned.handle, reported, offset)
+            if metric is not None:
+                self._observe(metric, reported, offset, person, out)
+            return
+        content: Content | None = None
+        value, stamp = b"", None
+        for each in scanned.attributes:
+            id_ = each.id
+            found = CONTENTS.get(id_)
+            if found is not None and content is None:
+                content, value = found, each.value
+            elif id_ == _STAMP_ABS and stamp is None:
+                stamp = each.value
+            elif id_ == _UNIT_CODE:
+                metric.change_unit(each.value)
+            elif found is not None or id_ in FRAMING or (id_ in LASTING and metric.attributes.get(id_) != each.value):
+                reported = {each.id: each.value for each in scanned.attributes}
+                self._observe(metric, reported, offset, person, out)
+                return
+        if content is not None:
+            time = None if stamp is None else decode_absolute(stamp, offset)
+            measured = content(metric, value, offset, (time, (), person))
+            if measured is not None:
+                out.append(measured)
 
     def _metric(self, handle: int, declared: DimObject) -> Metric:
         metric = self._metrics.get(handle)
@@ -163,7 +203,7 @@ class ReportDecoder:
                 return metric
         raise DecodeError(f"an observation of object {handle} has {size} bytes, its map {_size(entries)}", offset)
 
-    def _described(self, handle: int, reported: Mapping[int, Raw], offset: int) -> Metric | None:
+    def _described(self, handle: int, reported: Mapping[int, bytes], offset: int) -> Metric | None:
         """The object of a self-describing observation. Undeclared and without a type it cannot be understood."""
         declared = self.configuration.by_handle.get(handle)
         if declared is not None:
@@ -175,31 +215,39 @@ class ReportDecoder:
         return known
 
     def _grouped(self, scanner: int, data: bytes, offset: int, person: int | None, out: list[Measurement]) -> None:
+        group = self._groups.get(scanner)
+        if group is None:
+            group = self._groups[scanner] = self._group(scanner, offset)
+        size = group[-1][2] if group else 0
+        if size != len(data) or not size:
+            raise DecodeError(f"a grouped observation has {len(data)} bytes, its map {size}", offset)
+        at = 0
+        for metric, layout, end in group:
+            self._observe(metric, layout.slices(data[at:end]), offset, person, out)
+            at = end
+
+    def _group(self, scanner: int, offset: int) -> list[tuple[Metric, Layout, int]]:
+        """A scanner's objects: each with its layout, and where it ends."""
         declared = self.configuration.by_handle.get(scanner)
         raw = None if declared is None else declared.attributes.get(Attr.SCAN_HANDLE_ATTR_VAL_MAP)
         if raw is None:
             raise DecodeError(f"object {scanner} is no scanner with a handle attribute value map", offset)
-        maps = read_all(HANDLE_MAPS, raw, Attr.SCAN_HANDLE_ATTR_VAL_MAP)
-        size = sum(_size(each.value_map) for each in maps)
-        if size != len(data):
-            raise DecodeError(f"a grouped observation has {len(data)} bytes, its map {size}", offset)
-        at = 0
-        for each in maps:
-            end = at + _size(each.value_map)
+        group: list[tuple[Metric, Layout, int]] = []
+        end = 0
+        for each in read_all(HANDLE_MAPS, raw, Attr.SCAN_HANDLE_ATTR_VAL_MAP):
             found = self.configuration.by_handle.get(each.handle)
             if found is None:
                 raise DecodeError(f"scanner {scanner} maps object {each.handle}, which is not declared", offset)
-            self._observe(
-                self._metric(each.handle, found),
-                _sliced(Layout.of(each.value_map, None), data[at:end], offset),
-                person,
-                out,
-            )
-            at = end
+            layout = Layout.of(each.value_map, None)
+            end += _bytes_of(layout, each.handle, offset)
+            group.append((self._metric(each.handle, found), layout, end))
+        return group
 
-    def _observe(self, metric: Metric, reported: Mapping[int, Raw], person: int | None, out: list[Measurement]) -> None:
+    def _observe(
+        self, metric: Metric, reported: Mapping[int, bytes], at: int, person: int | None, out: list[Measurement]
+    ) -> None:
         metric.change(reported)
-        measured = measure(metric, reported, observed_time(reported, self.clocks), person)
+        measured = measure(metric, reported, at, observed_time(reported, at, self.clocks), person)
         if measured is not None:
             out.append(measured)
 
@@ -226,40 +274,46 @@ class ReportDecoder:
             attributes[Attr.ID_TYPE] = element.type.encode()
             for each in common.get((element.object_class, element.type.code32), ()):
                 attributes[each.id] = each.value
-            metrics.append(
-                (Metric(element.handle, attributes), Layout.of(element.value_map, None), _size(element.value_map))
-            )
+            layout = Layout.of(element.value_map, None)
+            metrics.append((Metric(element.handle, attributes), layout, _bytes_of(layout, element.handle, offset)))
         # Read at their place in the APDU, so that a fault says where it is.
         reader = Reader(bytes(offset) + entries, offset)
         measurements: list[Measurement] = []
-        if not entry_map.header & 0xE000 and not any(size for _, _, size in metrics):
-            raise DecodeError("a segment whose entries have no bytes", 0)
+        if not metrics:
+            raise DecodeError("a segment whose entries have no elements", offset)
         while reader.remaining:
             stamps = self._entry_time(entry_map.header, reader)
             for metric, layout, size in metrics:
                 at = reader.offset
                 raw = reader.take(size, "segment entry")
-                self._observe(metric, stamps | _sliced(layout, raw, at), person, measurements)
+                self._observe(metric, stamps | layout.slices(raw), at, person, measurements)
         return tuple(measurements)
 
     @staticmethod
-    def _entry_time(header: int, reader: Reader) -> dict[int, Raw]:
-        stamps: dict[int, Raw] = {}
-        for bit, attribute, size in (
-            (0x8000, Attr.TIME_STAMP_ABS, 8),
-            (0x4000, Attr.TIME_STAMP_REL, 4),
-            (0x2000, Attr.TIME_STAMP_REL_HI_RES, 8),
-            (0x1000, Attr.TIME_STAMP_BO, 8),
-        ):
-            if header & bit:
-                at = reader.offset
-                stamps[attribute] = Raw(value=reader.take(size, "time of a segment entry"), at=at)
-        return stamps
+    def _entry_time(header: int, reader: Reader) -> dict[int, bytes]:
+        return {
+            attribute: reader.take(size, "time of a segment entry")
+            for bit, attribute, size in _ENTRY_TIMES
+            if header & bit
+        }
+
+
+_ENTRY_TIMES: Final = (
+    (0x8000, Attr.TIME_STAMP_ABS, 8),
+    (0x4000, Attr.TIME_STAMP_REL, 4),
+    (0x2000, Attr.TIME_STAMP_REL_HI_RES, 8),
+    (0x1000, Attr.TIME_STAMP_BO, 8),
+)
+"""SegmEntryHeader (A.11.7), in the order in which the times stand before an entry."""
 
 
 def _size(entries: Sequence[MapEntry]) -> int:
     return sum(entry.size for entry in entries)
 
 
-def _sliced(layout: Layout, data: bytes, offset: int) -> dict[int, Raw]:
-    return {attribute: Raw(value=data[start:end], at=offset) for attribute, start, end in layout.entries}
+def _bytes_of(layout: Layout, handle: int, offset: int) -> int:
+    """How many bytes one observation has. None at all would let a few bytes stand for any number of observations."""
+    size = layout.entries[-1][2] if layout.entries else 0
+    if not size:
+        raise DecodeError(f"the map of object {handle} has no bytes", offset)
+    return size

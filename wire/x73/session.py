@@ -199,6 +199,7 @@ class Session:
             self._break(AbortReason.UNDEFINED, str(error), now)
             return
         self._raw = raw
+        self._abort_reason = AbortReason.UNDEFINED
         for each in tolerated:
             self._tell(Warned(tolerated=each))
         try:

@@ -36,7 +36,7 @@ STATUS: Final[Mapping[int, MeasurementStatus]] = MappingProxyType(
 )
 """MeasurementStatus (A.3.2); the last two as ISO/IEEE 11073-10201 uses bits 14 and 15."""
 
-_LASTING: Final = frozenset(
+LASTING: Final = frozenset(
     {
         Attr.ID_TYPE,
         Attr.ID_PHYSIO,
@@ -56,9 +56,21 @@ _LASTING: Final = frozenset(
 )
 """What describes an object, as against one observation of it."""
 
+FRAMING: Final = frozenset(
+    {
+        Attr.MSMT_STAT,
+        Attr.TIME_STAMP_ABS,
+        Attr.TIME_STAMP_BO,
+        Attr.TIME_STAMP_REL,
+        Attr.TIME_STAMP_REL_HI_RES,
+    }
+)
+"""What an observation says around its value."""
+
 _CONTEXT: Final = Context(prec=28)
 """A scale whose ratio has no finite decimal is rounded at 28 digits; samples have at most 10."""
 _SIGNED: Final = 255
+_STATUS: Final = int(Attr.MSMT_STAT)
 _EXTENDED_RANGE: Final = 0x1000
 _SIMPLE_LIST: Final = ListOf(FLOAT)
 _TICKS_PER_MS: Final = 8
@@ -88,14 +100,6 @@ _OBSERVED_LIST: Final[ListOf[NuObsValue]] = ListOf(NuObsValue)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Raw:
-    """One reported attribute: its bytes and where they begin."""
-
-    value: bytes
-    at: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """How an observation of one size lies in a fixed report, worked out once per object and size.
 
@@ -107,6 +111,10 @@ class Layout:
     quick: "tuple[Content, int, int, int | None] | None"
     """The value's maker, where the value begins and ends, and where the time begins."""
     warning: tuple[Tolerance, str] | None
+
+    def slices(self, data: bytes) -> dict[int, bytes]:
+        """The attributes in an observation's bytes."""
+        return {attribute: data[start:end] for attribute, start, end in self.entries}
 
     @classmethod
     def of(cls, entries: Sequence[MapEntry], warning: tuple[Tolerance, str] | None) -> "Layout":
@@ -152,25 +160,34 @@ class Metric:
         ids = () if listed is None else read_all(CODES, listed, Attr.ID_PHYSIO_LIST)
         self.components = tuple(code32(metric_partition, each) for each in ids)
         unit = get(Attr.UNIT_CODE)
-        self.unit = None if unit is None else ucum(unit_code(read_all(U16, unit, Attr.UNIT_CODE)))
+        self.unit = None if unit is None else _unit(unit)
         types = get(Attr.SUPPLEMENTAL_TYPES)
         listed_types = () if types is None else read_all(TYPES, types, Attr.SUPPLEMENTAL_TYPES)
         self.supplemental = tuple(each.code32 for each in listed_types)
         spec = get(Attr.METRIC_SPEC_SMALL)
         self.category = () if spec is None else _category(read_all(U16, spec, Attr.METRIC_SPEC_SMALL))
 
-    def change(self, reported: Mapping[int, Raw]) -> None:
+    def change(self, reported: Mapping[int, bytes]) -> None:
         """Take over what a report says about the object itself."""
-        changed = {id_: raw.value for id_, raw in reported.items() if id_ in _LASTING}
-        if changed and any(self.attributes.get(id_) != value for id_, value in changed.items()):
-            before = self.attributes
-            self.attributes = before | changed
-            try:
-                self.refresh()
-            except DecodeError:
-                self.attributes = before
-                self.refresh()
-                raise
+        if LASTING.isdisjoint(reported):
+            return
+        attributes = self.attributes
+        changed = {id_: raw for id_, raw in reported.items() if id_ in LASTING and attributes.get(id_) != raw}
+        if not changed:
+            return
+        self.attributes = attributes | changed
+        try:
+            self.refresh()
+        except DecodeError:
+            self.attributes = attributes
+            self.refresh()
+            raise
+
+    def change_unit(self, raw: bytes) -> None:
+        """Take over a unit alone: scales that switch between kg and lb say it with every reading."""
+        if self.attributes.get(Attr.UNIT_CODE) != raw:
+            self.unit = _unit(raw)
+            self.attributes[Attr.UNIT_CODE] = raw
 
     def partition(self, attribute: int) -> int:
         """The partition that an attribute names, or that of the object's type."""
@@ -180,12 +197,24 @@ class Metric:
         return 0 if self.code is None else self.code >> 16
 
 
+_UNITS: Final[dict[bytes, str]] = {}
+
+
+def _unit(raw: bytes) -> str:
+    """The UCUM unit of a Unit-Code's bytes."""
+    unit = _UNITS.get(raw)
+    if unit is None:
+        # At most one entry for each 16-bit code.
+        unit = _UNITS[raw] = ucum(unit_code(read_all(U16, raw, Attr.UNIT_CODE)))
+    return unit
+
+
 Frame = tuple[DeviceTime | None, tuple[MeasurementStatus, ...], int | None]
 """What an observation says around its value: time, status, person."""
 
 
 def measure(
-    metric: Metric, reported: Mapping[int, Raw], time: DeviceTime | None, person: int | None
+    metric: Metric, reported: Mapping[int, bytes], at: int, time: DeviceTime | None, person: int | None
 ) -> Measurement | None:
     """The measurement in one observation; None if it has no value, or none that is known."""
     for attribute in reported:
@@ -194,10 +223,9 @@ def measure(
             break
     else:
         return None
-    raw = reported[attribute]
-    word = reported.get(Attr.MSMT_STAT)
-    status = () if word is None else decode_status(read_all(U16, word.value, Attr.MSMT_STAT, raw.at))
-    return content(metric, raw.value, raw.at, (time, status, person))
+    word = reported.get(_STATUS)
+    status = () if word is None else decode_status(read_all(U16, word, Attr.MSMT_STAT, at))
+    return content(metric, reported[attribute], at, (time, status, person))
 
 
 def _built(
@@ -435,20 +463,18 @@ def _scale(metric: Metric, *, signed: bool) -> tuple[Decimal, Decimal, Decimal |
     return Decimal(0), Decimal(1), None, None
 
 
-CONTENTS: Final[Mapping[int, Content]] = MappingProxyType(
-    {
-        Attr.NU_VAL_OBS_BASIC: _basic,
-        Attr.NU_VAL_OBS_SIMP: _simple,
-        Attr.NU_CMPD_VAL_OBS_BASIC: _compound_basic,
-        Attr.NU_CMPD_VAL_OBS_SIMP: _compound_simple,
-        Attr.NU_VAL_OBS: _observed,
-        Attr.NU_CMPD_VAL_OBS: _compound_observed,
-        Attr.ENUM_OBS_VAL_SIMP_OID: _enum_oid,
-        Attr.ENUM_OBS_VAL_SIMP_BIT_STR: _enum_bits,
-        Attr.ENUM_OBS_VAL_BASIC_BIT_STR: _enum_bits,
-        Attr.ENUM_OBS_VAL_SIMP_STR: _enum_text,
-        Attr.VAL_ENUM_OBS: _enum_observed,
-        Attr.SIMP_SA_OBS_VAL: _samples,
-    }
-)
+CONTENTS: Final[dict[int, Content]] = {
+    Attr.NU_VAL_OBS_BASIC: _basic,
+    Attr.NU_VAL_OBS_SIMP: _simple,
+    Attr.NU_CMPD_VAL_OBS_BASIC: _compound_basic,
+    Attr.NU_CMPD_VAL_OBS_SIMP: _compound_simple,
+    Attr.NU_VAL_OBS: _observed,
+    Attr.NU_CMPD_VAL_OBS: _compound_observed,
+    Attr.ENUM_OBS_VAL_SIMP_OID: _enum_oid,
+    Attr.ENUM_OBS_VAL_SIMP_BIT_STR: _enum_bits,
+    Attr.ENUM_OBS_VAL_BASIC_BIT_STR: _enum_bits,
+    Attr.ENUM_OBS_VAL_SIMP_STR: _enum_text,
+    Attr.VAL_ENUM_OBS: _enum_observed,
+    Attr.SIMP_SA_OBS_VAL: _samples,
+}
 """The attributes that are values. An observation has one of them."""

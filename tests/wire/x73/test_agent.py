@@ -57,7 +57,7 @@ from wire.x73.events import (
 )
 from wire.x73.manager import Manager
 from wire.x73.mder import Tolerance
-from wire.x73.reports import ConfigObject, HandleMap, MapEntry, PersonScan, ScanReport
+from wire.x73.reports import REPORT_KINDS, ConfigObject, HandleMap, MapEntry, ObservationVar, PersonScan, ScanReport
 from wire.x73.services import DataRequest, SegmentElement, SegmentEntryMap
 from wire.x73.session import SessionError
 from wire.x73.specializations import BASIC, OXIMETER_0190, SPECIALIZATIONS
@@ -244,6 +244,13 @@ SCANNING = Configuration(
         scanner(21, ObjectClass.SCAN_CFG_PERI),
     ),
 )
+VARIABLE = PersonScan(
+    person=None,
+    variable=tuple(
+        ObservationVar(handle=handle, attributes=(attribute(Attr.NU_VAL_OBS_BASIC, bytes.fromhex(raw)),))
+        for handle, raw in ((1, "f3c5"), (10, "f27b"))
+    ),
+)
 KINDS = {
     Noti.UNBUF_SCAN_REPORT_GROUPED: PersonScan(person=None, grouped=(bytes.fromhex("f3c5f27b"),)),
     Noti.BUF_SCAN_REPORT_GROUPED: PersonScan(person=None, grouped=(bytes.fromhex("f3c5f27b"),) * 3),
@@ -253,7 +260,14 @@ KINDS = {
     Noti.BUF_SCAN_REPORT_FIXED: replace(oximeter_scan()[0], person=None),
     Noti.UNBUF_SCAN_REPORT_MP_FIXED: replace(oximeter_scan()[0], person=2),
     Noti.BUF_SCAN_REPORT_MP_FIXED: replace(oximeter_scan()[0], person=2),
+    Noti.SCAN_REPORT_FIXED: oximeter_scan()[0],
     Noti.SCAN_REPORT_MP_FIXED: replace(oximeter_scan()[0], person=2),
+    Noti.SCAN_REPORT_VAR: VARIABLE,
+    Noti.SCAN_REPORT_MP_VAR: replace(VARIABLE, person=2),
+    Noti.UNBUF_SCAN_REPORT_VAR: VARIABLE,
+    Noti.BUF_SCAN_REPORT_VAR: VARIABLE,
+    Noti.UNBUF_SCAN_REPORT_MP_VAR: replace(VARIABLE, person=2),
+    Noti.BUF_SCAN_REPORT_MP_VAR: replace(VARIABLE, person=2),
 }
 
 
@@ -271,9 +285,9 @@ def test_scanners_are_enabled_as_soon_as_the_association_stands() -> None:
 
 @pytest.mark.parametrize("event_type", KINDS)
 @pytest.mark.parametrize("confirmed", [True, False])
-def test_every_fixed_and_grouped_kind_of_report_is_understood(event_type: Noti, confirmed: bool) -> None:
+def test_every_kind_of_report_is_understood(event_type: Noti, confirmed: bool) -> None:
     pair = joined(SCANNING)
-    handle = 0 if event_type is Noti.SCAN_REPORT_MP_FIXED else 20
+    handle = 20 if "BUF" in event_type.name else 0
     scan = KINDS[event_type]
     pair.agent.report((scan,), NOW, event_type=event_type, handle=handle, confirmed=confirmed)
     pair.run()
@@ -430,3 +444,44 @@ def test_an_action_on_a_store_that_is_none_fails_by_name() -> None:
     pair.manager.list_segments(30, NOW)
     pair.run()
     assert [Failed(request="get-segment-info", handle=30, error=1)] == only(Failed, pair.of_manager)
+
+
+def test_there_is_a_test_for_every_kind_of_report() -> None:
+    assert set(REPORT_KINDS) == set(KINDS)
+
+
+def test_a_segment_with_a_gap_is_not_complete_and_cannot_be_cleared() -> None:
+    pair = storing()
+    pair.manager.transfer(30, 1, NOW)
+    pair.run()
+    portions = only(SegmentData, pair.of_manager)
+    fresh = storing()
+    fresh.manager.transfer(30, 1, NOW)
+    fresh.agent.receive(fresh.manager.to_send(), NOW)
+    answer = fresh.agent.to_send()
+    fresh.manager.receive(answer[: 4 + int.from_bytes(answer[2:4], "big")], NOW)
+    for portion in (portions[0], portions[2]):
+        (event,) = only(SegmentData, fresh.manager.receive(portion.apdu, NOW))
+        fresh.manager.confirm(event, NOW)
+    with pytest.raises(SessionError):
+        fresh.manager.clear(30, 1, NOW)
+
+
+def test_nothing_is_confirmed_after_the_manager_asked_for_the_release() -> None:
+    pair = joined()
+    pair.durable = False
+    pair.agent.report(oximeter_scan(), NOW)
+    pair.run()
+    (reported,) = only(Reported, pair.of_manager)
+    pair.manager.release(NOW)
+    pair.manager.to_send()
+    assert pair.manager.confirm(reported, NOW) == []
+    assert pair.manager.to_send() == b""
+
+
+def test_segments_that_were_not_listed_are_kept_and_not_guessed_at() -> None:
+    pair = storing()
+    pair.manager.transfer(30, 1, NOW)
+    pair.run()
+    assert ["not listed" in str(each.fault) for each in only(SegmentData, pair.of_manager)] == [True] * 3
+    assert [SegmentTransferred(handle=30, instance=1)] == only(SegmentTransferred, pair.of_manager)
