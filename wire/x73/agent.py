@@ -341,7 +341,9 @@ class Agent(Session):
 
     def _attributes(self, handle: int) -> tuple[Attribute, ...] | None:
         if handle == MDS_HANDLE:
-            return self.mds
+            # After a refusal another configuration is offered than the one that the caller wrote the MDS for.
+            config = Attribute(id=int(Attr.DEV_CONFIG_ID), value=self.configuration.config_id.to_bytes(2, "big"))
+            return tuple(config if each.id == Attr.DEV_CONFIG_ID else each for each in self.mds)
         if self.state is not State.OPERATING or handle not in self.stores:
             return None
         declared = self.configuration.by_handle.get(handle)

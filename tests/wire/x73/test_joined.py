@@ -19,7 +19,7 @@ from tests.wire.x73.support import (
 )
 from wire.x73.agent import Agent
 from wire.x73.apdu import Aare, Prst, Rose
-from wire.x73.codes import Noti
+from wire.x73.codes import Attr, Noti
 from wire.x73.dim import Configuration
 from wire.x73.events import (
     Aborted,
@@ -190,6 +190,7 @@ def test_an_agent_whose_first_configuration_is_refused_offers_the_next() -> None
     assert [event.config_id for event in only(ConfigRefused, pair.of_manager)] == [0x4001]
     assert State.OPERATING is pair.agent.state
     assert [EXTENDED.objects] == [e.configuration.objects for e in only(Configured, pair.of_manager)]
+    assert pair.manager.mds[Attr.DEV_CONFIG_ID] == bytes.fromhex("4000")
 
 
 def test_an_agent_whose_every_configuration_is_refused_releases_and_says_why() -> None:
