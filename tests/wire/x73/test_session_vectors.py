@@ -1,0 +1,159 @@
+"""The measured session byte for byte in both roles, and reports of real devices recorded by others."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.wire.vectors import Vector
+from tests.wire.x73.support import (
+    AGENT_ID,
+    MANAGER_ID,
+    NOW,
+    SESSION,
+    VECTORS,
+    WHOLE,
+    measured_mds,
+    only,
+    oximeter_scan,
+    vector,
+)
+from wire.errors import DecodeError
+from wire.measurement import Measurement
+from wire.x73.agent import Agent, AgentProfile
+from wire.x73.apdu import EventReport, Prst, decode_apdu, encode_apdu
+from wire.x73.codes import Noti
+from wire.x73.events import Associated, AttributesRead, Configured, Released, Reported
+from wire.x73.manager import Manager
+from wire.x73.mder import Tolerated
+from wire.x73.measurements import ReportDecoder
+from wire.x73.reports import decode_report
+from wire.x73.specializations import OXIMETER_0190, STANDARD
+
+
+def test_our_manager_says_what_the_measured_manager_said() -> None:
+    manager = Manager(MANAGER_ID)
+    manager.connected(NOW)
+    events = manager.receive(SESSION["aarq"], NOW)
+    assert SESSION["aare"] + SESSION["get"] == manager.to_send()
+    assert [(e.system_id, e.config_id, e.known, e.test) for e in only(Associated, events)] == [
+        (AGENT_ID, 0x0190, True, False)
+    ]
+    assert [(e.configuration, e.reported) for e in only(Configured, events)] == [(OXIMETER_0190, False)]
+    (read,) = only(AttributesRead, manager.receive(SESSION["mds"], NOW))
+    assert len(read.attributes) == 17
+    (reported,) = only(Reported, manager.receive(SESSION["report"], NOW))
+    assert [(m.code, str(m.value), m.unit) for m in reported.measurements] == [
+        (150456, "96.5", "%"),
+        (149530, "63.5", "/min"),
+    ]
+    assert {"2026-11-21T19:33:46.5"} == {m.device_time.isoformat() for m in reported.measurements if m.device_time}
+    assert (False, None, SESSION["report"]) == (reported.confirmed, reported.fault, reported.apdu)
+    assert manager.to_send() == b"", "an unconfirmed report is not answered"
+    events = manager.receive(SESSION["rlrq"], NOW)
+    assert SESSION["rlre"] == manager.to_send()
+    assert [Released(by_peer=True)] == events
+    assert manager.deadline() is None
+
+
+def test_our_agent_says_what_the_measured_agent_said() -> None:
+    profile = AgentProfile(
+        system_id=AGENT_ID, configurations=(OXIMETER_0190,), mds=measured_mds(), first_invoke_id=0x1111
+    )
+    agent = Agent(profile)
+    agent.connected(NOW)
+    assert SESSION["aarq"] == agent.to_send()
+    agent.receive(SESSION["aare"] + SESSION["get"], NOW)
+    assert SESSION["mds"] == agent.to_send()
+    agent.report(oximeter_scan(), NOW, confirmed=False)
+    assert SESSION["report"] == agent.to_send()
+    agent.release(NOW)
+    assert SESSION["rlrq"] == agent.to_send()
+    assert [Released(by_peer=False)] == agent.receive(SESSION["rlre"], NOW)
+
+
+def decoded(case: Vector) -> tuple[Measurement, ...]:
+    apdu = decode_apdu(case.value)
+    assert isinstance(apdu, Prst)
+    assert isinstance(apdu.message, EventReport)
+    configuration = STANDARD[int(case.kind.rpartition(":")[2], 16)]
+    tolerated: list[Tolerated] = []
+    report = decode_report(apdu.message.event_type, apdu.message.handle, apdu.message.info)
+    measured = ReportDecoder(configuration, tolerated=tolerated).decode(report)
+    assert tolerated == []
+    return measured
+
+
+@pytest.mark.parametrize("case", [v for v in WHOLE if "pressures" in v.expected], ids=str)
+def test_stored_pressures_come_with_their_own_times_in_the_order_the_device_sent_them(case: Vector) -> None:
+    assert case.expected["pressures"] == [
+        [*(str(part.value) for part in m.components), m.device_time.isoformat() if m.device_time else None]
+        for m in decoded(case)
+    ]
+    for m in decoded(case):
+        assert [part.code for part in m.components] == [150021, 150022, 150023]
+        assert {"mm[Hg]"} == {part.unit for part in m.components}
+
+
+@pytest.mark.parametrize("case", [v for v in WHOLE if "values" in v.expected], ids=str)
+def test_each_observation_carries_its_own_unit_precision_and_time(case: Vector) -> None:
+    assert case.expected["values"] == [
+        [m.code, str(m.value), m.unit, m.device_time.isoformat() if m.device_time else None] for m in decoded(case)
+    ]
+
+
+@pytest.mark.parametrize("case", [v for v in VECTORS.values() if "invalid" in v.expected], ids=str)
+def test_lengths_that_disagree_are_refused_even_if_a_predecessor_took_them(case: Vector) -> None:
+    with pytest.raises(DecodeError):
+        decode_apdu(case.value)
+
+
+@pytest.mark.parametrize("case", WHOLE, ids=str)
+def test_what_is_decoded_encodes_to_the_same_bytes(case: Vector) -> None:
+    assert case.value == encode_apdu(decode_apdu(case.value))
+
+
+@pytest.mark.parametrize("case", WHOLE, ids=str)
+def test_an_apdu_cut_at_any_byte_is_refused(case: Vector) -> None:
+    for length in range(len(case.value)):
+        with pytest.raises(DecodeError) as refused:
+            decode_apdu(case.value[:length])
+        assert refused.value.offset <= length
+
+
+@pytest.mark.parametrize("case", WHOLE, ids=str)
+def test_a_byte_after_an_apdu_is_refused(case: Vector) -> None:
+    with pytest.raises(DecodeError):
+        decode_apdu(case.value + b"\0")
+
+
+def test_a_confirmed_report_is_answered_as_the_danish_client_answers_it() -> None:
+    manager = Manager(MANAGER_ID)
+    manager.connected(NOW)
+    manager.receive(SESSION["aarq"], NOW)
+    manager.receive(SESSION["mds"], NOW)
+    manager.to_send()
+    report = decode_apdu(SESSION["report"])
+    assert isinstance(report, Prst)
+    confirmed = replace(report, invoke_id=0x8000, rose=type(report.rose).ROIV_CONFIRMED_EVENT_REPORT)
+    (reported,) = only(Reported, manager.receive(encode_apdu(confirmed), NOW))
+    assert manager.to_send() == b"", "nothing is confirmed before it is durable"
+    manager.confirm(reported, NOW)
+    assert vector("opentele/confirm").value == manager.to_send()
+
+
+def test_the_nonin_9560_is_known_by_its_standard_configuration() -> None:
+    manager = Manager(bytes.fromhex("8877665544332211"))
+    manager.connected(NOW)
+    (associated,) = only(Associated, manager.receive(vector("opentele/nonin_9560_aarq").value, NOW))
+    assert (associated.config_id, associated.system_id.hex()) == (0x0191, "001c050100009533")
+    assert manager.to_send().startswith(vector("opentele/aare").value)
+
+
+def test_a_report_of_the_danish_scale_is_understood_by_the_whole_manager() -> None:
+    manager = Manager(MANAGER_ID)
+    manager.connected(NOW)
+    aarq = SESSION["aarq"].replace(bytes.fromhex("01900001"), bytes.fromhex("05dc0001"))
+    manager.receive(aarq, NOW)
+    (reported,) = only(Reported, manager.receive(vector("opentele/and_uc321_lb").value, NOW))
+    assert reported.report.event_type == Noti.SCAN_REPORT_VAR
+    assert [m.unit for m in reported.measurements] == ["kg"] * 4 + ["[lb_av]"]
