@@ -77,6 +77,13 @@ class _Failed(Exception):  # noqa: N818  it carries a line for the user and a st
         self.line = line
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """argparse asks shutil for the width of the terminal at every option, which costs a running hub half a megabyte."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_terminal_width() - 2)
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse that says what is wrong in one line."""
 
@@ -126,8 +133,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _terminal_width() -> int:
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size(1).columns) or 80
+    except (OSError, ValueError):
+        return 80
+
+
 def _new(make: Callable[..., argparse.ArgumentParser], name: str, text: str, **more: str) -> argparse.ArgumentParser:
-    return make(name, description=text, epilog=_STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+    return make(name, description=text, epilog=_STATUSES, formatter_class=_Help, **more)
 
 
 class _Version(argparse.Action):
