@@ -1,6 +1,6 @@
 """`make bench`: every figure the README quotes, measured now, as a table and as JSON (build/bench.json).
 
-python -m tests.bench [relay] [decoders] [fhir] [ingest] [size]     all of them by default
+python -m tests.bench [relay] [decoders] [x73] [fhir] [ingest] [size]     all of them by default
 """
 
 import argparse
@@ -28,6 +28,7 @@ def relay() -> Iterator[Figure]:
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "relay": relay,
     "decoders": micro.decoders,
+    "x73": micro.x73,
     "fhir": micro.fhir,
     "ingest": micro.ingest,
     "size": micro.size,

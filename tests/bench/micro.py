@@ -58,6 +58,36 @@ def decoders() -> Iterator[Figure]:
         yield Figure(f"decode {characteristic:04X}, checked / unchecked struct", ours / theirs, "x", 0.5, note=note)
 
 
+def x73() -> Iterator[Figure]:
+    """A 20601 report from its APDU to measurements, against an unchecked struct decode through the same layers."""
+    from tests.bench.unchecked_x73 import unchecked, unchecked_configuration
+    from tests.wire.x73.support import SESSION, vector
+    from wire.x73.apdu import EventReport, Prst, decode_apdu
+    from wire.x73.measurements import ReportDecoder
+    from wire.x73.reports import decode_report
+    from wire.x73.specializations import OXIMETER_0190, PRESSURE_02BC, SCALE_05DC
+
+    def checked(raw: bytes, decoder: ReportDecoder) -> object:
+        apdu = decode_apdu(raw)
+        if not isinstance(apdu, Prst) or not isinstance(apdu.message, EventReport):
+            raise TypeError("the sample is no event report")
+        message = apdu.message
+        return decoder.decode(decode_report(message.event_type, message.handle, message.info))
+
+    for raw, configuration in (
+        (SESSION["report"], OXIMETER_0190),
+        (vector("opentele/and_ua767_pressure").value, PRESSURE_02BC),
+        (vector("opentele/and_uc321_lb").value, SCALE_05DC),
+    ):
+        known, decoder = unchecked_configuration(configuration), ReportDecoder(configuration)
+        if unchecked(raw, known) != checked(raw, decoder):
+            raise AssertionError(f"{configuration.config_id:04X}: the unchecked decoder does something else")
+        ours, theirs = rates(partial(checked, raw, decoder), partial(unchecked, raw, known))
+        note = f"{ours:,.0f}/s a core"
+        name = f"decode 20601 {configuration.config_id:04X}, checked / unchecked struct"
+        yield Figure(name, ours / theirs, "x", 0.5, note=note)
+
+
 def fhir() -> Iterator[Figure]:
     """One Observation as plain dictionaries and JSON, against a FHIR library of models doing the same."""
     from fhir.resources.R4B.observation import Observation

@@ -56,6 +56,9 @@ class Transcript:
         self._known = known
         self._standard = standard
         self._test = False
+        self._associated = False
+        self._reported: dict[tuple[bytes, int], Configuration] = {}
+        """By (system-id, config-id): an agent that associates again does not report it again."""
         self._understanding = Understanding()
         if configuration is not None:
             self._understanding.configure(configuration, test=False)
@@ -104,16 +107,26 @@ class Transcript:
             return
         self.system_id = peer.system_id
         self._test = bool(peer.functional_units & FunctionalUnits.CREATE_TEST_ASSOC)
-        configuration = self._standard.get(peer.config_id)
+        configuration = self._standard.get(peer.config_id) or self._reported.get((peer.system_id, peer.config_id))
         if configuration is None and self._known is not None:
             configuration = self._known(peer.system_id, peer.config_id)
         if configuration is not None:
             self._understanding.configure(configuration, test=self._test)
+        elif self._associated:
+            # Another agent's configuration would give its reports a wrong meaning.
+            self._understanding.end()
+        else:
+            # The caller's configuration, if there is one: the recording may have begun after the agent's report of it.
+            self._understanding.test = self._test
+        self._associated = True
 
     def _event(self, message: EventReport, tolerated: list[Tolerated]) -> Understood:
         if message.event_type == Noti.CONFIG:
             report = decode_info(ConfigReport, message.info, tolerated, EVENT_INFO_AT)
-            self._understanding.configure(Configuration.of(report), test=self._test)
+            configuration = Configuration.of(report)
+            if self.system_id is not None:
+                self._reported[self.system_id, configuration.config_id] = configuration
+            self._understanding.configure(configuration, test=self._test)
             return Understood()
         if message.event_type == Noti.SEGMENT_DATA:
             data = decode_info(SegmentDataEvent, message.info, tolerated, EVENT_INFO_AT)

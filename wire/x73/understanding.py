@@ -6,7 +6,7 @@ test and demonstration data always apart.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from wire.errors import DecodeError
@@ -33,6 +33,13 @@ class Understood:
     measurements: tuple[Measurement, ...] = ()
     test_measurements: tuple[Measurement, ...] = ()
     fault: DecodeError | None = None
+
+
+def _marked(measurement: Measurement) -> Measurement:
+    """Wherever it goes from here, it says itself that it is no patient data."""
+    if _TEST.intersection(measurement.status):
+        return measurement
+    return replace(measurement, status=(*measurement.status, MeasurementStatus.TEST_DATA))
 
 
 class Understanding:
@@ -115,7 +122,7 @@ class Understanding:
     def _divided(self, measured: tuple[Measurement, ...]) -> Understood:
         """What may become patient data, and what is test or demonstration."""
         if self.test:
-            return Understood(test_measurements=measured)
+            return Understood(test_measurements=tuple(map(_marked, measured)))
         test = tuple(each for each in measured if _TEST.intersection(each.status))
         if not test:
             return Understood(measurements=measured)
