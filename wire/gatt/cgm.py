@@ -61,10 +61,9 @@ STATUS: Final = {
 """CGMS 3.1.1.5, by bit: status, calibration and temperature, warning octet; the other bits are reserved."""
 
 # HL7 PHD ASN1ToHL7 8418060 (MDC_CGM_DEV_STAT) and 8408608 (MDC_PHD_DM_DEV_STAT), by BLE bit.
-_CGM_BITS: Final = {
-    **{0: 0, 2: 2, 3: 3, 4: 4, 9: 7, 10: 8, 11: 9, 12: 10, 13: 11},
-    **{16: 12, 17: 13, 18: 14, 19: 15, 20: 16, 21: 17, 22: 18, 23: 19},
-}
+_CGM_BITS: Final = dict(
+    zip((0, 2, 3, 4, 9, 10, 11, 12, 13, *range(16, 24)), (0, 2, 3, 4, *range(7, 20)), strict=True),
+)
 _DEVICE_BITS: Final = {1: 25, 5: 5, 8: 16}
 
 FEATURES: Final = (
