@@ -21,8 +21,11 @@ INPUTS = int(os.environ.get("STAFET_FUZZ", "100000"))
 SEEDS: dict[int, list[bytes]] = {}
 for vector in load("gatt.json"):
     SEEDS.setdefault(vector.characteristic, []).append(vector.value)
-MEASURED = (0x2A1C, 0x2A35, 0x2A36, 0x2A37, 0x2A5E, 0x2A5F, 0x2A9D)
-DESCRIBED = (0x2A08, 0x2A1D, 0x2A23, 0x2A29, 0x2A2B, 0x2A38, 0x2A49, 0x2A50, 0x2A60, 0x2A9E)
+MEASURED = (0x2A18, 0x2A1C, 0x2A34, 0x2A35, 0x2A36, 0x2A37, 0x2A5E, 0x2A5F, 0x2A9C, 0x2A9D, 0x2AA7)
+DESCRIBED = (
+    *(0x2A08, 0x2A1D, 0x2A23, 0x2A29, 0x2A2B, 0x2A38, 0x2A49, 0x2A50, 0x2A51, 0x2A52, 0x2A60),
+    *(0x2A9B, 0x2A9E, 0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB),
+)
 
 
 def noise(source: random.Random, seeds: list[bytes]) -> bytes:
@@ -63,7 +66,8 @@ def test_noise_decodes_or_is_refused_with_an_offset_inside_it(characteristic: in
         good += 1
         if number % 100 == 0:
             measurements = decode(characteristic, value)
-            assert measurements
+            # A context may say nothing at all.
+            assert measurements or characteristic == 0x2A34
             assert measurements == loads(dumps(measurements)), value.hex()
     # The walk is worth something only if it meets both ends.
     assert INPUTS // 100 <= good < INPUTS
