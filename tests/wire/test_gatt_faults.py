@@ -26,6 +26,8 @@ DESCRIBED = (
     *(0x2A08, 0x2A1D, 0x2A23, 0x2A29, 0x2A2B, 0x2A38, 0x2A49, 0x2A50, 0x2A51, 0x2A52, 0x2A60),
     *(0x2A9B, 0x2A9E, 0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB),
 )
+# Bit fields of a fixed size and the parts of a session: a tenth meets every path many times over.
+SIMPLE = {0x2A51, 0x2A9B, 0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB}
 
 
 def noise(source: random.Random, seeds: list[bytes]) -> bytes:
@@ -76,7 +78,7 @@ def test_noise_decodes_or_is_refused_with_an_offset_inside_it(characteristic: in
 @pytest.mark.parametrize("characteristic", DESCRIBED, ids=lambda number: f"{number:04X}")
 def test_noise_in_a_context_value_is_described_or_refused(characteristic: int) -> None:
     source = random.Random(characteristic)  # noqa: S311  (test data, not keys)
-    for _ in range(INPUTS):
+    for _ in range(INPUTS // 10 if characteristic in SIMPLE else INPUTS):
         value = noise(source, SEEDS.get(characteristic, [b"\0"]))
         offset = refusal(describe, characteristic, value)
         assert offset is None or 0 <= offset <= len(value), value.hex()
