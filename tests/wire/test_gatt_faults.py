@@ -27,7 +27,7 @@ DESCRIBED = (
     *(0x2A9B, 0x2A9E, 0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB),
 )
 # Bit fields of a fixed size and the parts of a session: a tenth meets every path many times over.
-SIMPLE = {0x2A51, 0x2A9B, 0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB}
+SIMPLE = {0x2A51, 0x2A52, 0x2A9B, 0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB}
 
 
 def noise(source: random.Random, seeds: list[bytes]) -> bytes:
