@@ -9,7 +9,7 @@ A record's time is minutes since the start of the session, which only Session St
 often interstitial fluid) only the Feature tells. `decode_records` takes both where the caller has read them. Without
 them the measurements have no device time and are glucose in general.
 
-The status (CGMS 3.1.1.5) is IEEE 11073-10425's device status in another order. Three of its bits that 10425 lacks
+The status (CGMS 3.1) is IEEE 11073-10425's device status in another order. Three of its bits that 10425 lacks
 (battery low, general fault, time synchronisation) are in the generic device status of IEEE 11073-20601, and are
 reported as that. Quality (a percentage of the sensor's own) has no MDC code in any table at hand: it stays in the
 `CgmRecord` and is no measurement.
@@ -58,7 +58,7 @@ STATUS: Final = {
     22: "result lower than the device can process",
     23: "result higher than the device can process",
 }
-"""CGMS 3.1.1.5, by bit: status, calibration and temperature, warning octet; the other bits are reserved."""
+"""CGMS 3.1, by bit: status, calibration and temperature, warning octet; the other bits are reserved."""
 
 # HL7 PHD ASN1ToHL7 8418060 (MDC_CGM_DEV_STAT) and 8408608 (MDC_PHD_DM_DEV_STAT), by BLE bit.
 _CGM_BITS: Final = dict(
@@ -247,7 +247,7 @@ def describe_run_time(value: bytes) -> dict[str, str | bool]:
 
 
 def crc(data: bytes) -> int:
-    """E2E-CRC (CGMS 3.11): the CCITT polynomial, seed 0xFFFF, least significant bit first ("MCRF4XX")."""
+    """E2E-CRC (CGMS): the CCITT polynomial, seed 0xFFFF, least significant bit first ("MCRF4XX")."""
     register = 0xFFFF
     for octet in data:
         register = register >> 8 ^ _CRC_TABLE[(register ^ octet) & 0xFF]

@@ -9,7 +9,7 @@ A record and its context are two notifications that share a sequence number and 
 its own. `GlucoseRecord` and `GlucoseContext` keep the number, and `with_context` gives a context its record's time.
 
 The sample type decides the MDC code, as in IEEE 11073-10417. What was taken from control solution, by type or by
-location, is `CONC_GLU_CONTROL` and never a citizen's glucose. The sensor status (GLS 3.1.1.7) has 10417's bits in 10417's
+location, is `CONC_GLU_CONTROL` and never a citizen's glucose. The sensor status (GLS 3.1) has 10417's bits in 10417's
 order, except bit 11: "time fault" here, a temperature there. It makes the time stamp evidence only (`clock_set`).
 
 In the context, exercise duration and the meal "bedtime" have no code that the open tables agree on; they stay in the
@@ -44,7 +44,7 @@ _LITRES: Final = 0x20
 _HBA1C: Final = 0x40
 _EXTENDED: Final = 0x80
 
-# GLS 3.1.1.3: the user's clock is further from the base time than 16 bits of minutes can say.
+# GLS 3.1: the user's clock is further from the base time than 16 bits of minutes can say.
 _OFFSET_OVERRUN: Final = 0x7FFF
 _OFFSET_UNDERRUN: Final = -0x8000
 _EXERCISE_OVERRUN: Final = 0xFFFF
@@ -64,7 +64,7 @@ SAMPLE_TYPES: Final[Mapping[int, tuple[str, Mdc]]] = MappingProxyType(
         10: ("control solution", Mdc.CONC_GLU_CONTROL),
     }
 )
-"""GLS 3.1.1.5, by value; all others are reserved and read as glucose in general."""
+"""GLS 3.1, by value; all others are reserved and read as glucose in general."""
 
 SAMPLE_LOCATIONS: Final[Mapping[int, tuple[str, Mdc | None]]] = MappingProxyType(
     {
@@ -77,7 +77,7 @@ SAMPLE_LOCATIONS: Final[Mapping[int, tuple[str, Mdc | None]]] = MappingProxyType
         15: ("not available", None),
     }
 )
-"""GLS 3.1.1.6, by value; all others are reserved."""
+"""GLS 3.1, by value; all others are reserved."""
 _CONTROL_SOLUTION: Final = 4
 
 SENSOR_STATUS: Final = (
@@ -94,7 +94,7 @@ SENSOR_STATUS: Final = (
     "general device fault",
     "time fault",
 )
-"""GLS 3.1.1.7, by bit; bits 12 to 15 are reserved. HL7 PHD ASN1ToHL7 numbers the MDC bits 0 to 10 in the same order."""
+"""GLS 3.1, by bit; bits 12 to 15 are reserved. HL7 PHD ASN1ToHL7 numbers the MDC bits 0 to 10 in the same order."""
 
 FEATURES: Final = (
     "low battery detection",

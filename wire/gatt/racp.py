@@ -1,7 +1,7 @@
 """Record Access Control Point (2A52): how a collector asks a device for what it has stored.
 
 A request is written, the records come as notifications of their own characteristics, and the end is an indication:
-a count or a response. GLS 3.5, CGMS 3.9 and PLXS 3.4 use the same bytes; the filter of a record number is type 1 in all
+a count or a response. GLS 3.4, CGMS 3.6 and PLXS 3.4 use the same bytes; the filter of a record number is type 1 in all
 three (GLS and PLXS: sequence number, CGMS: time offset), always 16 bits.
 
 `decode` reads both directions, for a hub and for a simulated device; a number that the specifications reserve in an
@@ -17,7 +17,7 @@ from wire.gatt.reader import Reader
 
 
 class Opcode(IntEnum):
-    """What is asked or answered (GLS 3.5.1, table 3.7)."""
+    """What is asked or answered (GLS 3.4)."""
 
     REPORT = 1
     DELETE = 2
@@ -28,7 +28,7 @@ class Opcode(IntEnum):
 
 
 class Operator(IntEnum):
-    """Which records are meant (GLS 3.5.1)."""
+    """Which records are meant (GLS 3.4)."""
 
     NULL = 0
     ALL = 1
@@ -40,7 +40,7 @@ class Operator(IntEnum):
 
 
 class Result(IntEnum):
-    """How a procedure ended (GLS 3.5.1.6)."""
+    """How a procedure ended (GLS 3.4)."""
 
     SUCCESS = 1
     OPCODE_NOT_SUPPORTED = 2
