@@ -258,7 +258,7 @@ def _decode(options: argparse.Namespace) -> int:
     value = _bytes_of(" ".join(options.hex))
     try:
         measurements = gatt.decode(uuid, value)
-        described = {} if uuid in gatt.MEASUREMENTS or measurements else gatt.describe(uuid, value)
+        described = {} if measurements or uuid in gatt.MEASUREMENTS | gatt.STORED else gatt.describe(uuid, value)
     except DecodeError as error:
         raise _Failed(MALFORMED, f"{gatt.short_uuid(uuid)}: {error}") from error
     if options.json:

@@ -43,6 +43,11 @@ def scaled(mantissa: int, exponent: int) -> Decimal:
     return _EXACT.multiply(mantissa, _POWERS[exponent])
 
 
+def shifted(value: Decimal, places: int) -> Decimal:
+    """The value times a power of ten with its digits untouched: `shifted(0.00120, 5)` is 120, of kg/L in mg/dL."""
+    return _EXACT.multiply(value, _POWERS[places])
+
+
 def ratio(numerator: int, denominator: int) -> Decimal:
     """The exact quotient in the fewest digits, for denominators that have a finite decimal (1024: RR intervals)."""
     return _EXACT.divide(numerator, denominator)

@@ -15,6 +15,10 @@ _PRESSURE = Struct("<B4H5BHBH").unpack
 _WEIGHT = Struct("<BHH5BBHH").unpack
 _HEART = Struct("<BBHH").unpack
 _TEMPERATURE = Struct("<BIH5BB").unpack
+_GLUCOSE = Struct("<BHH5BHBH").unpack
+_CONTEXT = Struct("<BHBHBBHBBHH").unpack
+_COMPOSITION = Struct("<HHH5BBHHHHH").unpack
+_CGM = Struct("<BBHHHBHH").unpack
 
 
 def _sfloat(raw: int) -> Decimal:
@@ -107,6 +111,57 @@ def _temperature(value: bytes) -> tuple[Measurement, ...]:
     return (Measurement(code=150364, value=_float(raw), unit="Cel", device_time=time, supplemental=(188452,)),)
 
 
+def _glucose(value: bytes) -> tuple[Measurement, ...]:
+    _, _, *stamp, amount, octet, status = _GLUCOSE(value)
+    time = _time(*stamp)
+    bits = {bit: True for bit in range(11) if status >> bit & 1}
+    code, site = {1: 160184, 2: 160188}[octet & 15], {1: 8417848, 2: 8417852}[octet >> 4]
+    return (
+        Measurement(code=code, value=_sfloat(amount).scaleb(5), unit="mg/dL", device_time=time),
+        Measurement(code=8417844, coded=site, device_time=time),
+        Measurement(code=8417752, bits=bits, device_time=time),
+    )
+
+
+def _context(value: bytes) -> tuple[Measurement, ...]:
+    _, _, food, eaten, meal, people, _, effort, drug, taken, hba1c = _CONTEXT(value)
+    return (
+        Measurement(code=8417764 + 4 * food, value=_sfloat(eaten).scaleb(3), unit="g"),
+        Measurement(code=8417864, coded=8417864 + 4 * meal),
+        Measurement(code=8417884, coded=8417884 + 4 * (people & 15)),
+        Measurement(code=8417820, coded=8417820 + 4 * (people >> 4)),
+        Measurement(code=8417760, value=Decimal(effort), unit="%"),
+        Measurement(code=8417796 + 4 * drug, value=_sfloat(taken).scaleb(6), unit="mg"),
+        Measurement(code=160220, value=_sfloat(hba1c), unit="%"),
+    )
+
+
+def _composition(value: bytes) -> tuple[Measurement, ...]:
+    _, fat, *stamp, user, fat_free, lean, water, weight, height = _COMPOSITION(value)
+    time = _time(*stamp)
+    masses = ((188756, fat_free), (188760, lean), (188764, water), (188736, weight))
+    return (
+        Measurement(code=188748, value=Decimal(fat).scaleb(-1), unit="%", device_time=time, user=user),
+        *(
+            Measurement(code=code, value=Decimal(raw * 5).scaleb(-3), unit="kg", device_time=time, user=user)
+            for code, raw in masses
+        ),
+        Measurement(code=188740, value=Decimal(height).scaleb(-3), unit="m", device_time=time, user=user),
+    )
+
+
+def _cgm(value: bytes) -> tuple[Measurement, ...]:
+    _, _, amount, _, low, warning, trend, _ = _CGM(value)
+    bits = {bit: True for bit in (0, 2, 3, 4) if low >> bit & 1}
+    bits |= {bit - 2: True for bit in range(9, 14) if low >> bit & 1}
+    bits |= {12 + bit: True for bit in range(8) if warning >> bit & 1}
+    return (
+        Measurement(code=160020, value=_sfloat(amount), unit="mg/dL"),
+        Measurement(code=8418008, value=_sfloat(trend), unit="mg/dL/min"),
+        Measurement(code=8418060, bits=bits),
+    )
+
+
 UNCHECKED: dict[int, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
     0x2A5E: (bytes.fromhex("0f5e005800d7070a0100000000422020000cf0"), _spot),
     0x2A5F: (bytes.fromhex("1fdef3caf3caf35af5d4f3b2f220010100007ae3"), _continuous),
@@ -114,4 +169,8 @@ UNCHECKED: dict[int, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] =
     0x2A9D: (bytes.fromhex("0eb036e7070c190e1e2d03f500d606"), _weight),
     0x2A37: (bytes.fromhex("1e5532002100"), _heart),
     0x2A1C: (bytes.fromhex("06710e00fee90705150a1e2d01"), _temperature),
+    0x2A18: (bytes.fromhex("0a2a00ea07021108000069b0110500"), _glucose),
+    0x2A34: (bytes.fromhex("5f2a00022dd00351080730010ca044f0"), _context),
+    0x2A9C: (bytes.fromhex("c60dea00ea07021108000002e02ec42c1027b036d606"), _composition),
+    0x2AA7: (bytes.fromhex("0de3d2e4050004083002f0e5f3"), _cgm),
 }

@@ -16,7 +16,7 @@ from edge import cli
 from edge.identity import establish
 from tests.wire.vectors import Vector, load
 from wire.cose import load_public_key_pem, thumbprint
-from wire.gatt import MEASUREMENTS, decode
+from wire.gatt import MEASUREMENTS, STORED, decode
 from wire.measurement_json import loads
 
 VECTORS = [vector for vector in load("gatt.json") if not vector.expected.get("invalid")]
@@ -164,12 +164,17 @@ def test_malformed_input_is_refused_in_one_line_that_says_at_which_byte(
     assert hub("decode", "gatt", *arguments, "--json").err == outcome.err
 
 
-@given(st.sampled_from(sorted(MEASUREMENTS)), st.binary(max_size=40) | st.text(max_size=40))
+@given(st.sampled_from(sorted(MEASUREMENTS | STORED)), st.binary(max_size=40) | st.text(max_size=40))
 @settings(max_examples=500, deadline=None)
 def test_whatever_is_decoded_the_status_is_0_or_65(uuid: int, value: bytes | str) -> None:
     text = value.hex() if isinstance(value, bytes) else value
     if not text.startswith("-"):
         assert subprocess_free_main("decode", "gatt", f"{uuid:04X}", text) in {0, 65}
+
+
+def test_a_stored_record_that_says_nothing_is_no_fault() -> None:
+    assert subprocess_free_main("decode", "gatt", "2A34", "002a00") == 0
+    assert subprocess_free_main("decode", "gatt", "2A34", "002a00", "--json") == 0
 
 
 def subprocess_free_main(*arguments: str) -> int:

@@ -21,8 +21,13 @@ INPUTS = int(os.environ.get("STAFET_FUZZ", "100000"))
 SEEDS: dict[int, list[bytes]] = {}
 for vector in load("gatt.json"):
     SEEDS.setdefault(vector.characteristic, []).append(vector.value)
-MEASURED = (0x2A1C, 0x2A35, 0x2A36, 0x2A37, 0x2A5E, 0x2A5F, 0x2A9D)
-DESCRIBED = (0x2A08, 0x2A1D, 0x2A23, 0x2A29, 0x2A2B, 0x2A38, 0x2A49, 0x2A50, 0x2A60, 0x2A9E)
+MEASURED = (0x2A18, 0x2A1C, 0x2A34, 0x2A35, 0x2A36, 0x2A37, 0x2A5E, 0x2A5F, 0x2A9C, 0x2A9D, 0x2AA7)
+DESCRIBED = (
+    *(0x2A08, 0x2A1D, 0x2A23, 0x2A29, 0x2A2B, 0x2A38, 0x2A49, 0x2A50, 0x2A51, 0x2A52, 0x2A60),
+    *(0x2A9B, 0x2A9E, 0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB),
+)
+# Bit fields of a fixed size and the parts of a session: a tenth meets every path many times over.
+SIMPLE = {0x2A51, 0x2A52, 0x2A9B, 0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB}
 
 
 def noise(source: random.Random, seeds: list[bytes]) -> bytes:
@@ -63,7 +68,8 @@ def test_noise_decodes_or_is_refused_with_an_offset_inside_it(characteristic: in
         good += 1
         if number % 100 == 0:
             measurements = decode(characteristic, value)
-            assert measurements
+            # A context may say nothing at all.
+            assert measurements or characteristic == 0x2A34
             assert measurements == loads(dumps(measurements)), value.hex()
     # The walk is worth something only if it meets both ends.
     assert INPUTS // 100 <= good < INPUTS
@@ -72,7 +78,7 @@ def test_noise_decodes_or_is_refused_with_an_offset_inside_it(characteristic: in
 @pytest.mark.parametrize("characteristic", DESCRIBED, ids=lambda number: f"{number:04X}")
 def test_noise_in_a_context_value_is_described_or_refused(characteristic: int) -> None:
     source = random.Random(characteristic)  # noqa: S311  (test data, not keys)
-    for _ in range(INPUTS):
+    for _ in range(INPUTS // 10 if characteristic in SIMPLE else INPUTS):
         value = noise(source, SEEDS.get(characteristic, [b"\0"]))
         offset = refusal(describe, characteristic, value)
         assert offset is None or 0 <= offset <= len(value), value.hex()

@@ -7,6 +7,7 @@ tuples beside it: code, value, unit, supplemental types, status, bits. The codes
 import random
 import struct
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -275,3 +276,158 @@ def test_every_combination_of_temperature_flags_yields_its_fields(seed: int) -> 
         types = (SITES[site],) if site in SITES else ()
         assert [row(150364, temperature, "[degF]" if flags & 1 else "Cel", types)] == rows(measurements)
         assert {time} == times(measurements)
+
+
+GLUCOSE = {
+    1: 160184,
+    2: 160188,
+    3: 160192,
+    4: 160196,
+    5: 160200,
+    6: 160204,
+    7: 160364,
+    8: 160368,
+    9: 160212,
+    10: 160208,
+}
+LOCATIONS = {1: 8417848, 2: 8417852, 3: 8417856, 4: 8417860}
+
+
+def scaled_sfloat(builder: Builder, places: int) -> str:
+    """An SFLOAT times a power of ten, written with the device's own digits."""
+    text = builder.sfloat()
+    if text in SPECIALS.values():
+        return text
+    sign, digits, exponent = Decimal(text).as_tuple()
+    assert isinstance(exponent, int)
+    return str(Decimal((sign, digits, exponent + places)))
+
+
+def coded(measurements: tuple[Measurement, ...]) -> list[tuple[int, int]]:
+    return [(int(part.code), int(part.coded)) for part in measurements if part.coded is not None]
+
+
+def uncoded(measurements: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+    return tuple(part for part in measurements if part.coded is None)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_combination_of_glucose_flags_yields_its_fields(seed: int) -> None:
+    for flags, sent in every(5):
+        builder = Builder(seed << 8 | sent)
+        builder.pack("B", sent)
+        builder.integer("H", 0, 0xFFFF)
+        base = datetime(2026, 2, 17, 8, 0, 30)  # noqa: DTZ001  (a device's own clock)
+        builder.pack("HBBBBB", 2026, 2, 17, 8, 0, 30)
+        offset = builder.integer("h", -32767, 32766) if flags & 1 else 0
+        value, octet = None, 0
+        if flags & 2:
+            value = scaled_sfloat(builder, 3 if flags & 4 else 5)
+            octet = builder.integer("B", 0, 0xFF)
+        word = builder.integer("H", 0, 0xFFFF) if flags & 8 else 0
+        control = octet >> 4 == 4
+        code = 160208 if control else GLUCOSE.get(octet & 15, 160020)
+        expected = [row(code, value, "mmol/L" if flags & 4 else "mg/dL")] if value else [row(code, None, None)]
+        events = frozenset(bit for bit in range(11) if word & 1 << bit)
+        if events:
+            expected.append(row(8417752, None, None, bits=events))
+        measurements = decode(0x2A18, builder.value)
+        assert expected == rows(uncoded(measurements))
+        site = LOCATIONS.get(octet >> 4)
+        assert coded(measurements) == ([(8417844, site)] if site else [])
+        assert {(base + timedelta(minutes=offset)).isoformat()} == times(measurements)
+        assert {not word & 0x800} == {part.clock_set for part in measurements}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_combination_of_glucose_context_flags_yields_its_fields(seed: int) -> None:
+    meals = {1: 8417868, 2: 8417872, 3: 8417876, 4: 8417880}
+    testers = {1: 8417888, 2: 8417892, 3: 8417896}
+    healths = {1: 8417824, 2: 8417828, 3: 8417832, 4: 8417836, 5: 8417840}
+    for flags in range(256):
+        builder = Builder(seed << 8 | flags)
+        builder.pack("B", flags)
+        builder.integer("H", 0, 0xFFFF)
+        if flags & 0x80:
+            builder.integer("B", 0, 0xFF)
+        expected, said = [], []
+        if flags & 1:
+            food = builder.integer("B", 0, 9)
+            code = 8417764 + 4 * food if 1 <= food <= 7 else 8417764
+            expected.append(row(code, scaled_sfloat(builder, 3), "g"))
+        if flags & 2:
+            meal = builder.integer("B", 0, 6)
+            said += [(8417864, meals[meal])] if meal in meals else []
+        if flags & 4:
+            people = builder.integer("B", 0, 0xFF)
+            said += [(8417884, testers[people & 15])] if people & 15 in testers else []
+            said += [(8417820, healths[people >> 4])] if people >> 4 in healths else []
+        if flags & 8:
+            builder.integer("H", 0, 0xFFFF)
+            expected.append(row(8417760, str(builder.integer("B", 0, 0xFF)), "%"))
+        if flags & 16:
+            drug = builder.integer("B", 0, 7)
+            code = 8417796 + 4 * drug if 1 <= drug <= 5 else 8417796
+            litres = flags & 32
+            expected.append(row(code, scaled_sfloat(builder, 3 if litres else 6), "mL" if litres else "mg"))
+        if flags & 64:
+            expected.append(row(160220, builder.sfloat(), "%"))
+        measurements = decode(0x2A34, builder.value)
+        assert expected == rows(uncoded(measurements))
+        assert said == coded(measurements)
+
+
+@pytest.mark.parametrize("records", range(1, 5))
+def test_every_combination_of_continuous_glucose_flags_yields_its_fields(records: int) -> None:
+    for flags in range(256):
+        builder = Builder(records << 8 | flags)
+        expected = []
+        for _ in range(records):
+            # Each flag adds one octet (bits 5 to 7) or two (bits 0 and 1); the others are reserved.
+            builder.pack("BB", 6 + 2 * (flags & 1) + (flags & 2) + (flags >> 5).bit_count(), flags)
+            expected.append(row(160020, builder.sfloat(), "mg/dL"))
+            builder.integer("H", 0, 0xFFFF)
+            state = builder.integer("B", 0, 0xFF) if flags & 128 else 0
+            calibration = builder.integer("B", 0, 0xFF) if flags & 64 else 0
+            warning = builder.integer("B", 0, 0xFF) if flags & 32 else 0
+            if flags & 1:
+                expected.append(row(8418008, builder.sfloat(), "mg/dL/min"))
+            if flags & 2:
+                builder.sfloat()
+            events = {bit for bit in (0, 2, 3, 4) if state & 1 << bit}
+            events |= {6 + bit for bit in range(1, 6) if calibration & 1 << bit}
+            events |= {12 + bit for bit in range(8) if warning & 1 << bit}
+            if events:
+                expected.append(row(8418060, None, None, bits=frozenset(events)))
+            device = {25} if state & 2 else set()
+            device |= {5} if state & 32 else set()
+            device |= {16} if calibration & 1 else set()
+            if device:
+                expected.append(row(8408608, None, None, bits=frozenset(device)))
+        assert expected == rows(decode(0x2AA7, builder.value))
+
+
+def test_every_combination_of_body_composition_flags_yields_its_fields() -> None:
+    for flags in range(1 << 13):
+        builder = Builder(flags)
+        # Every other value has the reserved bits set.
+        builder.pack("H", flags | (0xE000 if flags % 2 else 0))
+        fat = builder.integer("H", 0, 0xFFFE)
+        time = builder.time() if flags & 2 else None
+        user = builder.integer("B", 0, 255) if flags & 4 else 255
+        expected = [row(188748, f"{fat // 10}.{fat % 10}", "%")]
+        for bit, code in ((3, 0), (4, 0), (5, 0), (6, 188756), (7, 188760), (8, 188764), (9, 0), (10, 188736)):
+            if not flags & 1 << bit:
+                continue
+            raw = builder.integer("H", 0, 0xFFFF)
+            pounds, kilograms = f"{raw // 100}.{raw % 100:02}", f"{raw * 5 // 1000}.{raw * 5 % 1000:03}"
+            if code:
+                expected.append(row(code, pounds, "[lb_av]") if flags & 1 else row(code, kilograms, "kg"))
+        if flags & 1 << 11:
+            height = builder.integer("H", 0, 0xFFFF)
+            inches, metres = f"{height // 10}.{height % 10}", f"{height // 1000}.{height % 1000:03}"
+            expected.append(row(188740, inches, "[in_i]") if flags & 1 else row(188740, metres, "m"))
+        measurements = decode(0x2A9C, builder.value)
+        assert expected == rows(measurements)
+        assert {time} == times(measurements)
+        assert {None if user == 255 else user} == {part.user for part in measurements}

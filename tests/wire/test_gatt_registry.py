@@ -10,7 +10,9 @@ from wire.gatt import (
     CLOCK,
     DEVICE_INFORMATION,
     MEASUREMENTS,
+    RACP,
     SERVICES,
+    STORED,
     PnpId,
     characteristic_name,
     decode,
@@ -68,22 +70,33 @@ def test_what_is_no_uuid_is_refused_with_what_was_expected(text: str) -> None:
         parse_uuid(text)
 
 
-def test_the_five_device_kinds_are_known_by_service_and_specialization() -> None:
+def test_the_eight_device_kinds_are_known_by_service_and_specialization() -> None:
     assert {uuid: (info.name, info.specialization) for uuid, info in SERVICES.items()} == {
         0x1822: ("pulse oximeter", 528388),
         0x1810: ("blood pressure monitor", 528391),
         0x181D: ("weight scale", 528399),
         0x180D: ("heart rate monitor", 528525),
         0x1809: ("thermometer", 528392),
+        0x181B: ("body composition analyser", 528404),
+        0x1808: ("glucose meter", 528401),
+        0x181F: ("continuous glucose monitor", 528409),
     }
 
 
 def test_a_hub_subscribes_to_results_and_not_to_an_inflating_cuff() -> None:
-    assert {0x2A5E, 0x2A5F, 0x2A35, 0x2A9D, 0x2A37, 0x2A1C} == MEASUREMENTS
+    assert {0x2A5E, 0x2A5F, 0x2A35, 0x2A9D, 0x2A37, 0x2A1C, 0x2A9C} == MEASUREMENTS
+
+
+def test_what_a_device_stores_is_not_waited_for_but_asked_for() -> None:
+    assert {0x2A18, 0x2A34, 0x2AA7} == STORED
+    assert not STORED & MEASUREMENTS
+    assert characteristic_name(RACP) == "Record Access Control Point"
 
 
 def test_every_known_characteristic_has_a_name_and_a_decoder() -> None:
-    known = {*MEASUREMENTS, *DEVICE_INFORMATION, *CLOCK} | {c for s in SERVICES.values() for c in s.context}
+    known = {*MEASUREMENTS, *STORED, RACP, *DEVICE_INFORMATION, *CLOCK} | {
+        c for s in SERVICES.values() for c in s.context
+    }
     for characteristic in known:
         assert characteristic_name(characteristic)
         with pytest.raises(DecodeError, match=r"needs|no UTF-8"):
@@ -98,7 +111,7 @@ def test_a_measurement_belongs_to_one_service() -> None:
     assert service_of(NONIN) is None
 
 
-@pytest.mark.parametrize("uuid", [0x2A18, 0xFFFF, NONIN])
+@pytest.mark.parametrize("uuid", [0x2A19, 0xFFFF, NONIN])
 def test_a_characteristic_without_a_decoder_is_refused_by_name(uuid: int | bytes) -> None:
     with pytest.raises(DecodeError, match=f"no decoder for {short_uuid(uuid)}"):
         decode(uuid, b"\0")

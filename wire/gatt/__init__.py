@@ -14,7 +14,19 @@ from typing import Final
 
 from wire.errors import DecodeError, WireError
 from wire.evidence import Reading
-from wire.gatt import blood_pressure, date_time, device_information, heart_rate, plx, temperature, weight
+from wire.gatt import (
+    blood_pressure,
+    body_composition,
+    cgm,
+    date_time,
+    device_information,
+    glucose,
+    heart_rate,
+    plx,
+    racp,
+    temperature,
+    weight,
+)
 from wire.gatt.date_time import decode_current_time, decode_date_time
 from wire.gatt.device_information import DeviceInformation, PnpId
 from wire.measurement import Measurement
@@ -25,7 +37,9 @@ __all__ = [
     "DEVICE_INFORMATION",
     "DEVICE_INFORMATION_SERVICE",
     "MEASUREMENTS",
+    "RACP",
     "SERVICES",
+    "STORED",
     "DeviceInformation",
     "PnpId",
     "ServiceInfo",
@@ -84,14 +98,38 @@ SERVICES: Final[Mapping[int, ServiceInfo]] = MappingProxyType(
             measurements=(0x2A1C,),
             context=(0x2A1D,),
         ),
+        0x181B: ServiceInfo(
+            name="body composition analyser",
+            specialization=Mdc.DEV_SPEC_PROFILE_BCA,
+            measurements=(0x2A9C,),
+            context=(0x2A9B,),
+        ),
+        0x1808: ServiceInfo(
+            name="glucose meter",
+            specialization=Mdc.DEV_SPEC_PROFILE_GLUCOSE,
+            measurements=(0x2A18, 0x2A34),
+            context=(0x2A51,),
+        ),
+        0x181F: ServiceInfo(
+            name="continuous glucose monitor",
+            specialization=Mdc.DEV_SPEC_PROFILE_CGM,
+            measurements=(0x2AA7,),
+            context=(0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB),
+        ),
     }
 )
 """The services that a hub looks for, by 16-bit UUID."""
 
-MEASUREMENTS: Final[frozenset[int]] = frozenset(
-    characteristic for service in SERVICES.values() for characteristic in service.measurements
+STORED: Final[frozenset[int]] = frozenset({0x2A18, 0x2A34, 0x2AA7})
+"""What a device sends only, or without loss only, when its Record Access Control Point is asked for it."""
+
+RACP: Final = 0x2A52
+"""Record Access Control Point: `wire.gatt.racp` has what is written to it."""
+
+MEASUREMENTS: Final[frozenset[int]] = (
+    frozenset(characteristic for service in SERVICES.values() for characteristic in service.measurements) - STORED
 )
-"""What a hub subscribes to. Intermediate cuff pressure (2A36) decodes too, but is no result and is not collected."""
+"""What a hub subscribes to and waits for. Intermediate cuff pressure (2A36) decodes too, but is no result and is not collected."""
 
 DEVICE_INFORMATION_SERVICE: Final = 0x180A
 DEVICE_INFORMATION: Final = (*device_information.TEXTS, device_information.SYSTEM_ID, device_information.PNP_ID)
@@ -101,13 +139,17 @@ CLOCK: Final = (0x2A2B, 0x2A08)
 """Where a device shows its clock, the better one first."""
 
 _DECODERS: Final[Mapping[int, Callable[[bytes], tuple[Measurement, ...]]]] = {
+    0x2A18: glucose.decode_measurement,
     0x2A1C: temperature.decode_temperature,
+    0x2A34: glucose.decode_context,
     0x2A35: blood_pressure.decode_blood_pressure,
     0x2A36: blood_pressure.decode_intermediate_cuff_pressure,
     0x2A37: heart_rate.decode_heart_rate,
     0x2A5E: plx.decode_spot_check,
     0x2A5F: plx.decode_continuous,
+    0x2A9C: body_composition.decode_body_composition,
     0x2A9D: weight.decode_weight,
+    0x2AA7: cgm.decode_measurement,
 }
 
 _DESCRIBERS: Final[Mapping[int, Callable[[bytes], dict[str, str | bool]]]] = {
@@ -116,8 +158,15 @@ _DESCRIBERS: Final[Mapping[int, Callable[[bytes], dict[str, str | bool]]]] = {
     0x2A2B: date_time.describe_current_time,
     0x2A38: heart_rate.describe_location,
     0x2A49: blood_pressure.describe_feature,
+    0x2A51: glucose.describe_feature,
+    RACP: racp.describe,
     0x2A60: plx.describe_features,
+    0x2A9B: body_composition.describe_feature,
     0x2A9E: weight.describe_feature,
+    0x2AA8: cgm.describe_feature,
+    0x2AA9: cgm.describe_status,
+    0x2AAA: cgm.describe_session_start,
+    0x2AAB: cgm.describe_run_time,
     **dict.fromkeys(device_information.TEXTS, device_information.describe_text),
     device_information.SYSTEM_ID: device_information.describe_system_id,
     device_information.PNP_ID: device_information.describe_pnp_id,
@@ -125,6 +174,7 @@ _DESCRIBERS: Final[Mapping[int, Callable[[bytes], dict[str, str | bool]]]] = {
 
 _NAMES: Final[Mapping[int, str]] = {
     0x2A08: "Date Time",
+    0x2A18: "Glucose Measurement",
     0x2A1C: "Temperature Measurement",
     0x2A1D: "Temperature Type",
     0x2A23: "System ID",
@@ -135,17 +185,27 @@ _NAMES: Final[Mapping[int, str]] = {
     0x2A28: "Software Revision String",
     0x2A29: "Manufacturer Name String",
     0x2A2B: "Current Time",
+    0x2A34: "Glucose Measurement Context",
     0x2A35: "Blood Pressure Measurement",
     0x2A36: "Intermediate Cuff Pressure",
     0x2A37: "Heart Rate Measurement",
     0x2A38: "Body Sensor Location",
     0x2A49: "Blood Pressure Feature",
     0x2A50: "PnP ID",
+    0x2A51: "Glucose Feature",
+    0x2A52: "Record Access Control Point",
     0x2A5E: "PLX Spot-Check Measurement",
     0x2A5F: "PLX Continuous Measurement",
     0x2A60: "PLX Features",
+    0x2A9B: "Body Composition Feature",
+    0x2A9C: "Body Composition Measurement",
     0x2A9D: "Weight Measurement",
     0x2A9E: "Weight Scale Feature",
+    0x2AA7: "CGM Measurement",
+    0x2AA8: "CGM Feature",
+    0x2AA9: "CGM Status",
+    0x2AAA: "CGM Session Start Time",
+    0x2AAB: "CGM Session Run Time",
 }
 
 _UUID: Final = re.compile("[0-9a-f]{4}|[0-9a-f]{8}|[0-9a-f]{32}")
