@@ -55,9 +55,12 @@ Without a running hub it shows what its store tells, and the exit status is 69."
 _DECODE: Final = """\
 Decode what a device sent, for example as a sniffer, `bluetoothctl` or a terminal program shows it.
 
-  stafet-hub decode gatt 2A5E 0062004800                   a Bluetooth LE health characteristic
+The value of a Bluetooth LE health characteristic:
+  stafet-hub decode gatt 2A5E 0062004800
   stafet-hub decode gatt 0x2a35 00:7a:00:50:00:5e:00
-  stafet-hub decode serial --format nonin-df8 80396220     a frame of a serial device
+
+A frame of a serial oximeter or spirometer:
+  stafet-hub decode serial --format nonin-df8 80396220
 
 `stafet-hub decode gatt --help` and `stafet-hub decode serial --help` say more."""
 
@@ -74,7 +77,7 @@ _SERIAL: Final = """\
 Decode one frame of a serial device (Bluetooth SPP or cable), from its first byte to its last.
 
   stafet-hub decode serial --format nonin-df8 80396220
-  stafet-hub decode serial --format nonin-df13 0002000d000e2007100118482100021000340063 6203
+  stafet-hub decode serial --format nonin-df13 0002000d000e20071001184821000210003400636203
   stafet-hub decode serial --format nonin-reply 02f40b02353031343933323030ca03
   stafet-hub decode serial --format vitalograph --json 02 465444 30303030313239343036 333633333939303931343034 \
 303030303030303935303930303030 313330353238313034343138 30 393233 03 6a

@@ -23,7 +23,7 @@ from decimal import Decimal
 from typing import Final
 
 from wire.errors import DecodeError, WireError
-from wire.measurement import DeviceTime, Measurement, MeasurementStatus, calendar_fault, numeric
+from wire.measurement import DeviceTime, Measurement, MeasurementStatus, calendar_fault
 from wire.nomenclature import Mdc
 from wire.serial.stream import Counts, Found, Frame, Framer, Piece, Seen, SerialFormat
 
@@ -63,6 +63,7 @@ _DEVICE_STATUS: Final = ((_ARTIFACT, 7), (_MARGINAL_PERFUSION, 11), (_LOW_PERFUS
 """Flags of the first byte as bits of MDC_PULS_OXIM_DEV_STATUS: pulse questionable, signal poor, low perfusion, signal
 inadequate. The sensor alarm, "set when the finger is removed", is bit 4, sensor not on the user."""
 _SENSOR_OFF: Final = 4
+_TOLD: Final = _ARTIFACT | _MARGINAL_PERFUSION | _LOW_PERFUSION | _OUT_OF_TRACK
 _DOUBTFUL: Final = _ARTIFACT | _LOW_PERFUSION | _OUT_OF_TRACK
 
 _HEADER: Final = bytes.fromhex("02000d00")
@@ -94,17 +95,16 @@ def decode_df8(frame: bytes) -> tuple[Measurement, ...]:
     _check_df8(frame)
     first, low, spo2, last = frame
     pulse = (first & 3) << 7 | low
+    status: tuple[MeasurementStatus, ...] = _FULLY_QUALIFIED if last & _SMART_POINT else ()
     if first & _DOUBTFUL or last & _SENSOR_ALARM:
         status = _QUESTIONABLE
-    else:
-        status = _FULLY_QUALIFIED if last & _SMART_POINT else ()
+    measurements = _pair(spo2, pulse, 2, status=status)
+    if not (first & _TOLD or last & _SENSOR_ALARM):
+        return measurements
     bits = {bit: True for flag, bit in _DEVICE_STATUS if first & flag}
     if last & _SENSOR_ALARM:
         bits[_SENSOR_OFF] = True
-    measurements = _pair(spo2, pulse, 2, status=status)
-    if bits:
-        return (*measurements, Measurement(code=Mdc.PULS_OXIM_DEV_STATUS, bits=dict(sorted(bits.items()))))
-    return measurements
+    return (*measurements, Measurement(code=Mdc.PULS_OXIM_DEV_STATUS, bits=bits))
 
 
 def describe_df8(frame: bytes) -> dict[str, str | bool]:
@@ -391,26 +391,28 @@ def _pair(
     if spo2 > 100 and spo2 != _NO_SPO2:
         raise DecodeError(f"no saturation is {spo2} %", spo2_at)
     no_spo2, no_pulse = missing or spo2 == _NO_SPO2, missing or pulse == _NO_PULSE
+    companion = status
     if no_spo2 or no_pulse:
         # What the device says of the quality of a value is said of none; that it is stored holds.
         status = tuple(state for state in status if state is MeasurementStatus.STORED)
-    rest = (*status, MeasurementStatus.QUESTIONABLE) if no_spo2 != no_pulse else status
+        companion = (*status, MeasurementStatus.QUESTIONABLE)
     return (
-        _value(Mdc.PULS_OXIM_SAT_O2, None if no_spo2 else spo2, "%", status if no_spo2 else rest, time, modality),
-        _value(
-            Mdc.PULS_OXIM_PULS_RATE, None if no_pulse else pulse, "/min", status if no_pulse else rest, time, modality
+        Measurement(
+            code=Mdc.PULS_OXIM_SAT_O2,
+            value=None if no_spo2 else Decimal(spo2),
+            unit=None if no_spo2 else "%",
+            absent="not-performed" if no_spo2 else None,
+            device_time=time,
+            supplemental=modality,
+            status=status if no_spo2 else companion,
+        ),
+        Measurement(
+            code=Mdc.PULS_OXIM_PULS_RATE,
+            value=None if no_pulse else Decimal(pulse),
+            unit=None if no_pulse else "/min",
+            absent="not-performed" if no_pulse else None,
+            device_time=time,
+            supplemental=modality,
+            status=status if no_pulse else companion,
         ),
     )
-
-
-def _value(
-    code: int,
-    number: int | None,
-    unit: str,
-    status: tuple[MeasurementStatus, ...],
-    time: DeviceTime | None,
-    modality: tuple[int, ...],
-) -> Measurement:
-    if number is None:
-        return Measurement(code=code, absent="not-performed", device_time=time, supplemental=modality, status=status)
-    return numeric(code, Decimal(number), unit, device_time=time, supplemental=modality, status=status)

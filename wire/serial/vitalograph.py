@@ -31,6 +31,7 @@ NAK: Final = b"\x15"
 MOST_NAKS: Final = 3
 """A frame that stays wrong so often in a row is not asked for again: the line is bad, and the device keeps the blow."""
 
+_BEGINNING: Final = b"FTD"
 _TEXT_SIZE: Final = 56
 _LONGEST_TEXT: Final = 128
 """Another model's text may be longer than this one's, and is evidence all the same; beyond this it is noise."""
@@ -55,9 +56,7 @@ def decode_lung_monitor(frame: bytes) -> tuple[Measurement, ...]:
     _check(frame)
     time = _time(frame)
     bad = _flag(frame)
-    _number(frame, _VERSION_AT, 3, "software version")
-    for place, name in enumerate(_SETTINGS):
-        _number(frame, _SETTINGS_AT + 3 * place, 3, name)
+    _check_settings(frame)
     measurements = []
     for place, (code, name, unit) in enumerate(_VALUES):
         hundredths = _number(frame, _VALUES_AT + 3 * place, 3, name)
@@ -69,12 +68,10 @@ def decode_lung_monitor(frame: bytes) -> tuple[Measurement, ...]:
 def describe_lung_monitor(frame: bytes) -> dict[str, str | bool]:
     """What the monitor says beside the blow; best and zones as the digits that it sends."""
     _check(frame)
+    _check_settings(frame)
     described: dict[str, str | bool] = {"device": _text(frame, 4, 10), "good test": not _flag(frame)}
     for place, name in enumerate(_SETTINGS):
-        at = _SETTINGS_AT + 3 * place
-        _number(frame, at, 3, name)
-        described[name] = _text(frame, at, 3)
-    _number(frame, _VERSION_AT, 3, "software version")
+        described[name] = _text(frame, _SETTINGS_AT + 3 * place, 3)
     described["software version"] = _text(frame, _VERSION_AT, 3)
     return described
 
@@ -167,19 +164,26 @@ def _check(frame: bytes) -> None:
     checksum = reduce(xor, frame[:-1])
     if checksum != frame[-1]:
         raise DecodeError(f"checksum {frame[-1]}, expected {checksum}", size - 1)
-    for place, letter in enumerate(b"FTD", 1):
+    for place, letter in enumerate(_BEGINNING, 1):
         if frame[place] != letter:
             raise DecodeError(f"{frame[place]:02X}, expected {chr(letter)}", place)
-    for place in range(4, _VALUES_AT):
-        if not 0x20 <= frame[place] <= 0x7E:
-            raise DecodeError(f"{frame[place]:02X} in the identity of the device", place)
+    for place, byte in enumerate(frame[4:_VALUES_AT], 4):
+        if not 0x20 <= byte <= 0x7E:
+            raise DecodeError(f"{byte:02X} in the identity of the device", place)
+
+
+def _check_settings(frame: bytes) -> None:
+    for place, name in enumerate(_SETTINGS):
+        _number(frame, _SETTINGS_AT + 3 * place, 3, name)
+    _number(frame, _VERSION_AT, 3, "software version")
 
 
 def _number(frame: bytes, at: int, size: int, what: str) -> int:
-    for place in range(at, at + size):
-        if not 0x30 <= frame[place] <= 0x39:
-            raise DecodeError(f"{frame[place]:02X} in {what}, expected a digit", place)
-    return int(frame[at : at + size])
+    digits = frame[at : at + size]
+    if digits.isdigit():
+        return int(digits)
+    place = next(place for place, byte in enumerate(digits, at) if not 0x30 <= byte <= 0x39)
+    raise DecodeError(f"{frame[place]:02X} in {what}, expected a digit", place)
 
 
 def _flag(frame: bytes) -> bool:
