@@ -73,7 +73,7 @@ def test_a_cut_frame_is_lost_and_no_other(format_: SerialFormat) -> None:
         # What a false length swallowed comes out when the line is silent.
         frames += told(session.expire(GAP_S))
         assert [first, third, first] == frames, cut
-        assert session.counts.skipped_bytes == cut
+        assert cut - nulls(second[:cut]) <= session.counts.skipped_bytes <= cut
         assert session.deadline() is None
 
 
