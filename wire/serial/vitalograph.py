@@ -36,15 +36,15 @@ _TEXT_SIZE: Final = 56
 _LONGEST_TEXT: Final = 128
 """Another model's text may be longer than this one's, and is evidence all the same; beyond this it is noise."""
 
-_VALUES: Final = (
-    (Mdc.VOL_AWAY_EXP_FORCED_1S, "FEV1", "L"),
-    (Mdc.VOL_AWAY_EXP_FORCED_EXP_6S, "FEV6", "L"),
-    (Mdc.RATIO_AWAY_EXP_FORCED_FEV1_FEV6, "FEV1/FEV6", "1"),
-    (Mdc.FLOW_AWAY_EXP_FORCED_25_75_FVC, "FEF25-75", "L/s"),
-)
 _SETTINGS: Final = ("FEV1 personal best", "FEV1 in percent of best", "green zone", "yellow zone", "orange zone")
 _TIME_FIELDS: Final = ("year", "month", "day", "hour", "minute", "second")
 _VALUES_AT: Final = 14
+_VALUES: Final = (
+    (_VALUES_AT, Mdc.VOL_AWAY_EXP_FORCED_1S, "L"),
+    (_VALUES_AT + 3, Mdc.VOL_AWAY_EXP_FORCED_EXP_6S, "L"),
+    (_VALUES_AT + 6, Mdc.RATIO_AWAY_EXP_FORCED_FEV1_FEV6, "1"),
+    (_VALUES_AT + 9, Mdc.FLOW_AWAY_EXP_FORCED_25_75_FVC, "L/s"),
+)
 _SETTINGS_AT: Final = _VALUES_AT + 3 * len(_VALUES)
 _TIME_AT: Final = _SETTINGS_AT + 3 * len(_SETTINGS)
 _BAD_TEST_AT: Final = _TIME_AT + 2 * len(_TIME_FIELDS)
@@ -56,10 +56,9 @@ def decode_lung_monitor(frame: bytes) -> tuple[Measurement, ...]:
     _check(frame)
     time = _time(frame)
     bad = _flag(frame)
-    _check_settings(frame)
     measurements = []
-    for place, (code, name, unit) in enumerate(_VALUES):
-        hundredths = _number(frame, _VALUES_AT + 3 * place, 3, name)
+    for at, code, unit in _VALUES:
+        hundredths = int(frame[at : at + 3])
         status = (MeasurementStatus.QUESTIONABLE,) if bad or not hundredths else ()
         measurements.append(numeric(code, Decimal(hundredths).scaleb(-2), unit, device_time=time, status=status))
     return tuple(measurements)
@@ -68,7 +67,6 @@ def decode_lung_monitor(frame: bytes) -> tuple[Measurement, ...]:
 def describe_lung_monitor(frame: bytes) -> dict[str, str | bool]:
     """What the monitor says beside the blow; best and zones as the digits that it sends."""
     _check(frame)
-    _check_settings(frame)
     described: dict[str, str | bool] = {"device": _text(frame, 4, 10), "good test": not _flag(frame)}
     for place, name in enumerate(_SETTINGS):
         described[name] = _text(frame, _SETTINGS_AT + 3 * place, 3)
@@ -151,7 +149,7 @@ def _scan(buffer: bytearray) -> tuple[Found, int]:
 
 
 def _check(frame: bytes) -> None:
-    """Frame, checksum and the fixed letters."""
+    """Frame, checksum, the fixed letters, and digits where digits are."""
     size = _TEXT_SIZE + 3
     if frame[:1] != bytes((STX,)):
         raise DecodeError("no STX", 0)
@@ -170,27 +168,21 @@ def _check(frame: bytes) -> None:
     for place, byte in enumerate(frame[4:_VALUES_AT], 4):
         if not 0x20 <= byte <= 0x7E:
             raise DecodeError(f"{byte:02X} in the identity of the device", place)
+    _check_digits(frame)
 
 
-def _check_settings(frame: bytes) -> None:
-    for place, name in enumerate(_SETTINGS):
-        _number(frame, _SETTINGS_AT + 3 * place, 3, name)
-    _number(frame, _VERSION_AT, 3, "software version")
-
-
-def _number(frame: bytes, at: int, size: int, what: str) -> int:
-    digits = frame[at : at + size]
-    if digits.isdigit():
-        return int(digits)
-    place = next(place for place, byte in enumerate(digits, at) if not 0x30 <= byte <= 0x39)
-    raise DecodeError(f"{frame[place]:02X} in {what}, expected a digit", place)
+def _check_digits(frame: bytes) -> None:
+    """All fields after the identity are digits; the walk says which one is not."""
+    if not frame[_VALUES_AT:-2].isdigit():
+        place = next(place for place in range(_VALUES_AT, len(frame) - 2) if not 0x30 <= frame[place] <= 0x39)
+        raise DecodeError(f"{frame[place]:02X}, expected a digit", place)
 
 
 def _flag(frame: bytes) -> bool:
-    flag = _number(frame, _BAD_TEST_AT, 1, "bad test flag")
-    if flag > 1:
-        raise DecodeError(f"bad test flag {flag}, expected 0 or 1", _BAD_TEST_AT)
-    return flag == 1
+    flag = frame[_BAD_TEST_AT]
+    if flag not in b"01":
+        raise DecodeError(f"bad test flag {chr(flag)}, expected 0 or 1", _BAD_TEST_AT)
+    return flag == ord("1")
 
 
 def _text(frame: bytes, at: int, size: int) -> str:
@@ -199,9 +191,7 @@ def _text(frame: bytes, at: int, size: int) -> str:
 
 def _time(frame: bytes) -> DeviceTime:
     """Six times two digits; the year counts from 2000, and a month or day 00 is unknown."""
-    of_century, month, day, hour, minute, second = (
-        _number(frame, _TIME_AT + 2 * place, 2, name) for place, name in enumerate(_TIME_FIELDS)
-    )
+    of_century, month, day, hour, minute, second = (int(frame[at : at + 2]) for at in range(_TIME_AT, _BAD_TEST_AT, 2))
     year = 2000 + of_century
     try:
         return DeviceTime(year=year, month=month, day=day, hour=hour, minute=minute, second=second)
