@@ -53,13 +53,43 @@ Show how the hub is: what waits to be delivered and since when, broker, radio, c
 Without a running hub it shows what its store tells, and the exit status is 69."""
 
 _DECODE: Final = """\
-Decode the value of a Bluetooth LE health characteristic, for example as a sniffer or `bluetoothctl` shows it.
+Decode what a device sent, for example as a sniffer, `bluetoothctl` or a terminal program shows it.
+
+The value of a Bluetooth LE health characteristic:
+  stafet-hub decode gatt 2A5E 0062004800
+  stafet-hub decode gatt 0x2a35 00:7a:00:50:00:5e:00
+
+A frame of a serial oximeter or spirometer:
+  stafet-hub decode serial --format nonin-df8 80396220
+
+`stafet-hub decode gatt --help` and `stafet-hub decode serial --help` say more."""
+
+_GATT: Final = """\
+Decode the value of a Bluetooth LE health characteristic.
 
   stafet-hub decode gatt 2A5E 0062004800
   stafet-hub decode gatt 0x2a35 00:7a:00:50:00:5e:00
   stafet-hub decode gatt 00002a9d-0000-1000-8000-00805f9b34fb "00 8c 37" --json
 
 UUID is 2A35, 0x2a35 or all 128 bits. HEX may have spaces, colons or 0x between the bytes."""
+
+_SERIAL: Final = """\
+Decode one frame of a serial device (Bluetooth SPP or cable), from its first byte to its last.
+
+  stafet-hub decode serial --format nonin-df8 80396220
+  stafet-hub decode serial --format nonin-df13 0002000d000e20071001184821000210003400636203
+  stafet-hub decode serial --format nonin-reply 02f40b02353031343933323030ca03
+  stafet-hub decode serial --format vitalograph --json 02 465444 30303030313239343036 333633333939303931343034 \
+303030303030303935303930303030 313330353238313034343138 30 393233 03 6a
+
+FORMAT:
+  nonin-df8     4 bytes, one each second while a finger is in; only the first has bit 7
+  nonin-df13    a spot-check with the time, live or from memory; the null byte before it may be there
+  nonin-reply   the serial number
+  vitalograph   a blow into a lung monitor, STX to XOR; vitalograph-lung-monitor is the same
+
+Under the measurements stands what else the frame says; --json has the measurements alone. HEX may have spaces, colons
+or 0x between the bytes."""
 
 
 _CHECK: Final = """\
@@ -68,6 +98,10 @@ Check hub.toml and every file it names, and list all faults: where, what is wron
 _IDENTITY: Final = """\
 Make the hub's private key where hub.toml says, if there is none (mode 0600), and print its public key, which the
 bridge needs: stafet-bridge hub add --id hub-0001 --key hub-public.pem --patient Patient/1"""
+
+
+# Those of wire.serial, which is not imported before it is known that it is needed; a test holds them equal.
+_SERIAL_FORMATS: Final = ("nonin-df8", "nonin-df13", "nonin-reply", "vitalograph-lung-monitor", "vitalograph")
 
 
 class _Failed(Exception):  # noqa: N818  it carries a line for the user and a status, and never leaves this module
@@ -121,15 +155,21 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "how the hub is", _STATUS)
     check = add("check-config", _check_config, "everything wrong with hub.toml, at once", _CHECK)
     identity = add("identity", _identity, "make the hub's key if there is none; print the public key", _IDENTITY)
-    decode = add("decode", _decode, "decode a characteristic value", _DECODE)
+    decode = _new(commands.add_parser, "decode", _DECODE, help="decode what a device sent")
+    kinds = decode.add_subparsers(metavar="KIND", required=True, parser_class=_Parser)
+    gatt = _new(kinds.add_parser, "gatt", _GATT, help="a Bluetooth LE characteristic value")
+    serial = _new(kinds.add_parser, "serial", _SERIAL, help="a frame of a serial device")
+    gatt.set_defaults(command=_decode_gatt)
+    serial.set_defaults(command=_decode_serial)
     for parser_ in (run, status, check, identity):
         parser_.add_argument("--config", type=Path, default=Path("hub.toml"), metavar="FILE", help="default: hub.toml")
-    for parser_ in (status, check, identity, decode):
+    for parser_ in (status, check, identity, gatt, serial):
         parser_.add_argument("--json", action="store_true", help="for programs")
     status.add_argument("--lang", choices=("da", "en"), help="default: by LANG")
-    decode.add_argument("kind", choices=("gatt",), help="what the bytes are")
-    decode.add_argument("uuid", metavar="UUID", help="the characteristic")
-    decode.add_argument("hex", metavar="HEX", nargs="*", help="its value")
+    gatt.add_argument("uuid", metavar="UUID", help="the characteristic")
+    gatt.add_argument("hex", metavar="HEX", nargs="*", help="its value")
+    serial.add_argument("--format", choices=_SERIAL_FORMATS, required=True, metavar="FORMAT", help="see above")
+    serial.add_argument("hex", metavar="HEX", nargs="*", help="the frame")
     return parser
 
 
@@ -245,7 +285,7 @@ def _identity(options: argparse.Namespace) -> int:
     return 0
 
 
-def _decode(options: argparse.Namespace) -> int:
+def _decode_gatt(options: argparse.Namespace) -> int:
     from wire import gatt, measurement_json  # noqa: PLC0415
     from wire.errors import DecodeError, WireError  # noqa: PLC0415
 
@@ -269,6 +309,29 @@ def _decode(options: argparse.Namespace) -> int:
         name = gatt.characteristic_name(uuid)
         print(f"{gatt.short_uuid(uuid)} {name}, {len(value)} bytes")
         print(measurement_table(measurements) if measurements else described_table(described))
+    return 0
+
+
+def _decode_serial(options: argparse.Namespace) -> int:
+    from wire import measurement_json, serial  # noqa: PLC0415
+    from wire.errors import DecodeError  # noqa: PLC0415
+
+    format_ = serial.ALIASES.get(options.format) or serial.SerialFormat(options.format)
+    frame = _bytes_of(" ".join(options.hex))
+    try:
+        measurements = serial.decode(format_, frame)
+        described = serial.describe(format_, frame)
+    except DecodeError as error:
+        raise _Failed(MALFORMED, f"{format_}: {error}") from error
+    if options.json:
+        print(measurement_json.dumps(measurements, indent=2))
+    else:
+        from edge.table import described_table, measurement_table  # noqa: PLC0415
+
+        print(f"{serial.format_name(format_)}, {len(frame)} bytes")
+        if measurements:
+            print(measurement_table(measurements))
+        print(described_table(described))
     return 0
 
 

@@ -46,6 +46,8 @@ class Mdc(IntEnum):
     CONC_HBA1C = 160220
     CONC_GLU_UNDETERMINED_WHOLEBLOOD = 160364
     CONC_GLU_UNDETERMINED_PLASMA = 160368
+    VOL_AWAY_EXP_FORCED_1S = 152586
+    VOL_AWAY_EXP_FORCED_EXP_6S = 152587
     TEMP_RECT = 188420
     TEMP_ORAL = 188424
     TEMP_EAR = 188428
@@ -60,6 +62,10 @@ class Mdc(IntEnum):
     MASS_BODY_FAT_FREE = 188756
     MASS_BODY_SOFT_LEAN = 188760
     BODY_WATER = 188764
+
+    # Partition 2 by three open uses: the T-CABS FHIR profiles and two German tables of 10101 (terms 57864, 57888).
+    RATIO_AWAY_EXP_FORCED_FEV1_FEV6 = 188936
+    FLOW_AWAY_EXP_FORCED_25_75_FVC = 188960
 
     # Partition 4, units
     DIM_DIMLESS = 262656
@@ -83,6 +89,7 @@ class Mdc(IntEnum):
     DIM_PER_MIN = 264672
     DIM_BEAT_PER_MIN = 264864
     DIM_RESP_PER_MIN = 264928
+    DIM_X_L_PER_SEC = 265184
     DIM_X_L_PER_MIN = 265216
     DIM_KILO_PASCAL = 265987
     DIM_MMHG = 266016
@@ -175,6 +182,7 @@ UCUM: Mapping[int, str] = MappingProxyType(
         Mdc.DIM_BEAT_PER_MIN: "/min",
         Mdc.DIM_PER_MIN: "/min",
         Mdc.DIM_RESP_PER_MIN: "/min",
+        Mdc.DIM_X_L_PER_SEC: "L/s",
         Mdc.DIM_X_L_PER_MIN: "L/min",
         Mdc.DIM_KILO_PASCAL: "kPa",
         Mdc.DIM_MMHG: "mm[Hg]",

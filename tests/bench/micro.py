@@ -46,16 +46,18 @@ def rates(*functions: Callable[[], object], batch: int = 2000) -> list[float]:
 
 
 def decoders() -> Iterator[Figure]:
-    """Every GATT decoder against an unchecked struct decode that makes the same measurements."""
-    from tests.bench.unchecked import UNCHECKED
-    from wire import gatt
+    """Every GATT and serial decoder against an unchecked struct decode that makes the same measurements."""
+    from tests.bench.unchecked import UNCHECKED, UNCHECKED_SERIAL
+    from wire import gatt, serial
 
-    for characteristic, (value, bare) in UNCHECKED.items():
-        if bare(value) != gatt.decode(characteristic, value):
-            raise AssertionError(f"{characteristic:04X}: the unchecked decoder does something else")
-        ours, theirs = rates(partial(gatt.decode, characteristic, value), partial(bare, value))
+    pairs = [(f"{number:04X}", partial(gatt.decode, number), *pair) for number, pair in UNCHECKED.items()]
+    pairs += [(kind.value, partial(serial.decode, kind), *pair) for kind, pair in UNCHECKED_SERIAL.items()]
+    for name, checked, value, bare in pairs:
+        if bare(value) != checked(value):
+            raise AssertionError(f"{name}: the unchecked decoder does something else")
+        ours, theirs = rates(partial(checked, value), partial(bare, value))
         note = f"{ours:,.0f}/s a core"
-        yield Figure(f"decode {characteristic:04X}, checked / unchecked struct", ours / theirs, "x", 0.5, note=note)
+        yield Figure(f"decode {name}, checked / unchecked struct", ours / theirs, "x", 0.5, note=note)
 
 
 def x73() -> Iterator[Figure]:

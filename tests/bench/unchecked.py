@@ -1,6 +1,6 @@
 """What a program without a single check would do with the same bytes: one layout each, the same Measurements out.
 
-The limit that the checked decoders of `wire.gatt` are held to. Each takes exactly the value beside it.
+The limit that the checked decoders of `wire.gatt` and `wire.serial` are held to. Each takes exactly the value beside it.
 """
 
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from decimal import Decimal
 from struct import Struct
 
 from wire.measurement import DeviceTime, Measurement, MeasurementStatus
+from wire.serial import SerialFormat
 
 _SPOT = Struct("<BHHH5BHHBH").unpack
 _CONTINUOUS = Struct("<B7HHBH").unpack
@@ -19,6 +20,9 @@ _GLUCOSE = Struct("<BHH5BHBH").unpack
 _CONTEXT = Struct("<BHBHBBHBBHH").unpack
 _COMPOSITION = Struct("<HHH5BBHHHHH").unpack
 _CGM = Struct("<BBHHHBHH").unpack
+_SECOND = Struct(">4B").unpack
+_SPOT_CHECK = Struct(">5x8BHHxB2x").unpack
+_BLOW = Struct("14x3s3s3s3s15x2s2s2s2s2s2s1s3x2x").unpack
 
 
 def _sfloat(raw: int) -> Decimal:
@@ -162,6 +166,37 @@ def _cgm(value: bytes) -> tuple[Measurement, ...]:
     )
 
 
+def _second(frame: bytes) -> tuple[Measurement, ...]:
+    high, low, spo2, last = _SECOND(frame)
+    status = (MeasurementStatus.FULLY_QUALIFIED,) if last & 0x20 else ()
+    return (
+        Measurement(code=150456, value=Decimal(spo2), unit="%", status=status),
+        Measurement(code=149530, value=Decimal((high & 3) << 7 | low), unit="/min", status=status),
+    )
+
+
+def _spot_check(frame: bytes) -> tuple[Measurement, ...]:
+    *stamp, word, pulse, spo2 = _SPOT_CHECK(frame)
+    century, year, month, day, hour, minute, second, _ = ((byte >> 4) * 10 + (byte & 15) for byte in stamp)
+    time = _time(century * 100 + year, month, day, hour, minute, second)
+    status = (MeasurementStatus.STORED,) if word & 0x10 else ()
+    spot = (150588,)
+    return (
+        Measurement(code=150456, value=Decimal(spo2), unit="%", device_time=time, supplemental=spot, status=status),
+        Measurement(code=149530, value=Decimal(pulse), unit="/min", device_time=time, supplemental=spot, status=status),
+    )
+
+
+def _blow(frame: bytes) -> tuple[Measurement, ...]:
+    fev1, fev6, ratio, flow, year, *stamp, bad = map(int, _BLOW(frame))
+    time = _time(2000 + year, *stamp)
+    status = (MeasurementStatus.QUESTIONABLE,) if bad else ()
+    return tuple(
+        Measurement(code=code, value=Decimal(raw).scaleb(-2), unit=unit, device_time=time, status=status)
+        for code, raw, unit in ((152586, fev1, "L"), (152587, fev6, "L"), (188936, ratio, "1"), (188960, flow, "L/s"))
+    )
+
+
 UNCHECKED: dict[int, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
     0x2A5E: (bytes.fromhex("0f5e005800d7070a0100000000422020000cf0"), _spot),
     0x2A5F: (bytes.fromhex("1fdef3caf3caf35af5d4f3b2f220010100007ae3"), _continuous),
@@ -173,4 +208,13 @@ UNCHECKED: dict[int, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] =
     0x2A34: (bytes.fromhex("5f2a00022dd00351080730010ca044f0"), _context),
     0x2A9C: (bytes.fromhex("c60dea00ea07021108000002e02ec42c1027b036d606"), _composition),
     0x2AA7: (bytes.fromhex("0de3d2e4050004083002f0e5f3"), _cgm),
+}
+
+UNCHECKED_SERIAL: dict[SerialFormat, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
+    SerialFormat.NONIN_DF8: (bytes.fromhex("80396220"), _second),
+    SerialFormat.NONIN_DF13: (bytes.fromhex("02000d000e20071001184821000210003400636203"), _spot_check),
+    SerialFormat.VITALOGRAPH_LUNG_MONITOR: (
+        b"\x02FTD0000129406363399091404000000095090000130528104418" + b"0923\x03\x6a",
+        _blow,
+    ),
 }

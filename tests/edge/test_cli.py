@@ -18,8 +18,12 @@ from tests.wire.vectors import Vector, load
 from wire.cose import load_public_key_pem, thumbprint
 from wire.gatt import MEASUREMENTS, STORED, decode
 from wire.measurement_json import loads
+from wire.serial import NAMES, SerialFormat
+from wire.serial import decode as decode_serial
 
 VECTORS = [vector for vector in load("gatt.json") if not vector.expected.get("invalid")]
+
+FRAMES = [vector for vector in load("serial.json") if not vector.expected.get("invalid")]
 
 HUB_TOML = """\
 [hub]
@@ -185,6 +189,81 @@ def subprocess_free_main(*arguments: str) -> int:
         return cli.main(arguments)
 
 
+# decode serial
+
+
+def serial_format(vector: Vector) -> SerialFormat:
+    return SerialFormat(vector.kind.removeprefix("serial:"))
+
+
+@pytest.mark.parametrize("vector", FRAMES, ids=lambda vector: vector.id)
+def test_every_outside_frame_is_decoded_as_json_that_the_bridge_reads_and_as_a_table(vector: Vector, hub: Hub) -> None:
+    arguments = ("decode", "serial", "--format", serial_format(vector), vector.value.hex())
+    outcome = hub(*arguments, "--json")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert loads(outcome.out) == decode_serial(serial_format(vector), vector.value)
+    table = hub(*arguments)
+    assert (table.status, table.err) == (0, "")
+    assert len(table.out.splitlines()) >= 2
+
+
+def test_the_table_of_a_serial_frame_shows_the_measurements_and_what_else_it_says(hub: Hub) -> None:
+    outcome = hub("decode", "serial", "--format", "nonin-df8", "80 39 62 21")
+    assert [" ".join(line.split()) for line in outcome.out.splitlines()] == [
+        "Nonin data format 8, 4 bytes",
+        "MDC_PULS_OXIM_SAT_O2 150456 98 %",
+        "status fully-qualified",
+        "MDC_PULS_OXIM_PULS_RATE 149530 57 /min",
+        "status fully-qualified",
+        "SmartPoint yes",
+        "artifact no",
+        "marginal perfusion no",
+        "low perfusion no",
+        "out of track no",
+        "sensor alarm no",
+        "low battery yes",
+    ]
+
+
+def test_every_format_may_be_asked_for_and_the_lung_monitor_by_its_short_name(hub: Hub) -> None:
+    assert set(cli._SERIAL_FORMATS) == set(NAMES)
+    (blow,) = (vector for vector in FRAMES if "fev1_l" in vector.expected)
+    said = [
+        hub("decode", "serial", "--format", name, blow.hex).out for name in ("vitalograph", "vitalograph-lung-monitor")
+    ]
+    assert said[0] == said[1]
+    assert "3.63" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("format_", "value", "said"),
+    [
+        ("nonin-df8", "803962", "3 bytes, expected 4 at byte 3"),
+        ("nonin-df8", "8039622000", "1 bytes after the frame at byte 4"),
+        ("nonin-df8", "00396220", "bit 7 clear at byte 0"),
+        ("nonin-df8", "80396e20", "no saturation is 110 % at byte 2"),
+        ("nonin-df8", "8039622", "half a byte at byte 3"),
+        ("nonin-df8", "", "at byte 0"),
+        ("nonin-df13", "02000d000e20071001000054000200004c00632d03", "checksum 45, expected 61 at byte 19"),
+        ("nonin-reply", "02f40b02353031343633323030ca03", "checksum 202, expected 199 at byte 13"),
+        ("vitalograph", "024654", "3 bytes, expected 59 at byte 3"),
+    ],
+)
+def test_a_malformed_frame_is_refused_in_one_line_that_says_at_which_byte(
+    format_: str, value: str, said: str, hub: Hub
+) -> None:
+    for more in ((), ("--json",)):
+        assert_refused(hub("decode", "serial", "--format", format_, value, *more), 65, said)
+
+
+@given(st.sampled_from(NAMES), st.binary(max_size=70) | st.text(max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_whatever_serial_frame_is_decoded_the_status_is_0_or_65(name: str, value: bytes | str) -> None:
+    text = value.hex() if isinstance(value, bytes) else value
+    if not text.startswith("-"):
+        assert subprocess_free_main("decode", "serial", "--format", name, text) in {0, 65}
+
+
 # check-config and identity
 
 
@@ -257,7 +336,19 @@ def test_status_of_a_hub_that_does_not_run_says_so_with_its_exit_status(home: Pa
 # help and usage
 
 
-@pytest.mark.parametrize("arguments", [(), ("run",), ("status",), ("check-config",), ("identity",), ("decode",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("run",),
+        ("status",),
+        ("check-config",),
+        ("identity",),
+        ("decode",),
+        ("decode", "gatt"),
+        ("decode", "serial"),
+    ],
+)
 def test_help_teaches_and_lists_every_exit_status(arguments: tuple[str, ...], hub: Hub) -> None:
     outcome = hub(*arguments, "--help")
     assert outcome.status == 0
@@ -265,17 +356,29 @@ def test_help_teaches_and_lists_every_exit_status(arguments: tuple[str, ...], hu
         assert re.search(rf"^.*\b{status}   ?[a-z]", outcome.out, re.MULTILINE), status
 
 
-def test_the_examples_in_the_help_of_decode_work(hub: Hub) -> None:
+@pytest.mark.parametrize("arguments", [("decode",), ("decode", "gatt"), ("decode", "serial")])
+def test_the_examples_in_the_help_of_decode_work(arguments: tuple[str, ...], hub: Hub) -> None:
     import shlex
 
-    examples = re.findall(r"^  stafet-hub (decode .+)$", hub("decode", "--help").out, re.MULTILINE)
+    text = hub(*arguments, "--help").out.replace("\\\n", "")
+    examples = re.findall(r"^  stafet-hub (decode .+)$", text, re.MULTILINE)
     assert len(examples) >= 3
     for example in examples:
         assert hub(*shlex.split(example)).status == 0, example
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("teapot",), ("decode", "serial", "2A5E"), ("status", "--lang", "xx"), ("run", "--no")]
+    "arguments",
+    [
+        (),
+        ("teapot",),
+        ("decode",),
+        ("decode", "morse", "00"),
+        ("decode", "serial", "2A5E"),
+        ("decode", "serial", "--format", "nonin-df9", "00"),
+        ("status", "--lang", "xx"),
+        ("run", "--no"),
+    ],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(arguments: tuple[str, ...], hub: Hub) -> None:
     assert_refused(hub(*arguments), 2, "--help")
@@ -296,6 +399,10 @@ def test_the_version_is_that_of_the_distribution(hub: Hub) -> None:
         (
             ["decode", "gatt", "2A5E", "0062004800", "--json"],
             ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "cbor2", "ssl", "logging"],
+        ),
+        (
+            ["decode", "serial", "--format", "nonin-df8", "80396220"],
+            ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "cbor2", "ssl", "logging", "wire.gatt"],
         ),
         (["--help"], ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "wire"]),
         (["check-config", "--config", "none.toml"], ["asyncio", "bleak", "paho", "sqlite3", "cryptography"]),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import config
+from edge import cli, config
 from edge.log import KEYS
+from wire.serial import NAMES
 
 ROOT = Path(__file__).parent.parent.parent
 DOC = (ROOT / "docs" / "hub.md").read_text()
@@ -58,3 +59,14 @@ def test_the_example_of_hub_toml_is_right(tmp_path: Path) -> None:
         "mqtt.tls.certificate",
         "mqtt.tls.key",
     }
+
+
+def test_the_examples_of_decode_work_and_every_serial_format_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    section = DOC.partition("## `decode`")[2].partition("\n## ")[0]
+    examples = re.findall(r"^stafet-hub (.+)$", section, re.MULTILINE)
+    assert len(examples) >= 4
+    for example in examples:
+        assert cli.main(example.split()) == 0, example
+    assert capsys.readouterr().err == ""
+    rows = re.findall(r"^\| (`.+?) \|", section, re.MULTILINE)
+    assert {name for row in rows for name in re.findall("`([a-z0-9-]+)`", row)} == set(NAMES)
