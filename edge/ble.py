@@ -30,7 +30,7 @@ from bleak.exc import BleakBluetoothNotAvailableError, BleakDBusError, BleakErro
 
 from edge.radio import Characteristic, RadioError, Sighting
 from wire.errors import WireError
-from wire.gatt import SERVICES, format_uuid, parse_uuid
+from wire.services import SERVICES, format_uuid, parse_uuid
 
 BUS_S: Final = 10.0
 """BlueZ answers in milliseconds; a bus that takes longer is a fault."""

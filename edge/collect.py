@@ -28,7 +28,7 @@ from edge.log import address_hash, event
 from edge.radio import Characteristic, Link, Radio, RadioError, Sighting
 from wire.batch import encode_reading
 from wire.evidence import Clock, Context, Device, Reading
-from wire.gatt import CLOCK, DEVICE_INFORMATION, MEASUREMENTS, SERVICES, short_uuid
+from wire.services import CLOCK, DEVICE_INFORMATION, MEASUREMENTS, SERVICES, short_uuid
 
 CONNECT_S: Final = 30.0
 """BlueZ itself gives up after about 20 s; discovery over a weak link takes a few more."""

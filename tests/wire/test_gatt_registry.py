@@ -1,5 +1,7 @@
 """What a hub looks for, how UUIDs are written, and what a reading's context tells of its device."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -23,6 +25,7 @@ from wire.gatt import (
     service_of,
     short_uuid,
 )
+from wire.gatt import device_information as information
 from wire.gatt.device_information import DeviceInformation, device_information
 from wire.nomenclature import UCUM, Mdc, mdc_unit, refid
 
@@ -185,3 +188,19 @@ def test_units_go_to_ucum_and_back() -> None:
     assert mdc_unit("/min") == Mdc.DIM_BEAT_PER_MIN
     assert {mdc_unit(unit) for unit in UCUM.values()} <= set(UCUM)
     assert mdc_unit("furlong") is None
+
+
+def test_each_service_names_its_specialization_by_the_code_of_the_nomenclature() -> None:
+    named = {int(code): code.name for code in Mdc}
+    assert all("SPEC_PROFILE" in named[info.specialization] for info in SERVICES.values())
+    assert set(DEVICE_INFORMATION) == {
+        *information.TEXTS,
+        information.SYSTEM_ID,
+        information.PNP_ID,
+    }
+
+
+def test_a_collecting_hub_loads_no_decoder() -> None:
+    code = "import edge.collect, edge.ble, edge.hub, sys; print([m for m in sys.modules if m.startswith('wire.gatt')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

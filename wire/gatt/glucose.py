@@ -9,7 +9,7 @@ A record and its context are two notifications that share a sequence number and 
 its own. `GlucoseRecord` and `GlucoseContext` keep the number, and `with_context` gives a context its record's time.
 
 The sample type decides the MDC code, as in IEEE 11073-10417. What was taken from control solution, by type or by
-location, is `CONC_GLU_CONTROL` and never a citizen's glucose. The sensor status (GLS 3.1) has 10417's bits in 10417's
+location, is `CONC_GLU_CONTROL` and test data, never a citizen's glucose. The sensor status (GLS 3.1) has 10417's bits in 10417's
 order, except bit 11: "time fault" here, a temperature there. It makes the time stamp evidence only (`clock_set`).
 
 In the context, exercise duration and the meal "bedtime" have no code that the open tables agree on; they stay in the
@@ -25,7 +25,7 @@ from typing import Final
 from wire.errors import WireError
 from wire.gatt.date_time import read_date_time, shifted_time
 from wire.gatt.reader import Reader
-from wire.measurement import DeviceTime, Measurement, Special, numeric
+from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Special, numeric
 from wire.nomenclature import Mdc
 from wire.numbers import shifted
 
@@ -167,6 +167,8 @@ class GlucoseRecord:
             glucose = Measurement(code=code, absent="unknown", device_time=time, clock_set=clock_set)
         else:
             glucose = numeric(code, self.concentration, self.unit, device_time=time, clock_set=clock_set)
+        if code == Mdc.CONC_GLU_CONTROL:
+            glucose = replace(glucose, status=(MeasurementStatus.TEST_DATA,))
         found = [glucose]
         _, location = SAMPLE_LOCATIONS.get(self.location, ("", None))
         if location is not None:
