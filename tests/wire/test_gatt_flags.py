@@ -329,7 +329,7 @@ def test_every_combination_of_glucose_flags_yields_its_fields(seed: int) -> None
         code = 160208 if control else GLUCOSE.get(octet & 15, 160020)
         test_data = ("test-data",) if code == 160208 else ()
         unit = ("mmol/L" if flags & 4 else "mg/dL") if value else None
-        expected = [row(code, value if value else None, unit, status=test_data)]
+        expected = [row(code, value or None, unit, status=test_data)]
         events = frozenset(bit for bit in range(11) if word & 1 << bit)
         if events:
             expected.append(row(8417752, None, None, bits=events))
