@@ -1,8 +1,8 @@
 """A simulated 20601 agent over TCP: it associates at once, reports, releases, and says how it went.
 
-The machine is `wire.x73.agent.Agent`; here are its bytes, its clock and its timers, in one task. Every wait ends: with
-the event, with the machine's own deadline, or with the plan's patience. What an agent believes to have delivered is in
-the measured file: a line is written when its report has left, or when the manager has confirmed a segment's last entry.
+The machine is `wire.x73.agent.Agent`, its pump `Link`; here is the story: what the device holds, shows, and does wrong.
+What it believes to have delivered is in the measured file: a line is written when its report has left, or when the
+manager has confirmed a segment's last entry.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Final, TextIO
 from simulator.measured import Record
 from simulator.people import person
 from simulator.x73_devices import Now, Shown, absolute, configuration_of, metrics, observe, show, stored
+from simulator.x73_link import Link
 from simulator.x73_options import NONE, Fault
 from wire.x73.agent import Agent, AgentProfile
 from wire.x73.apdu import AbortReason, AssociateResult
@@ -94,23 +95,20 @@ class Outcome:
 async def play(plan: Plan, measured: TextIO | None = None, stop: asyncio.Event | None = None) -> Outcome:
     """One connection, one association. ValueError where `Plan.check` has one."""
     plan.check()
-    link = _Link(plan, measured, stop or asyncio.Event())
+    story = _Story(plan, measured, stop or asyncio.Event())
     try:
         async with asyncio.timeout(CONNECT_S):
             reader, writer = await asyncio.open_connection(plan.host, plan.port)
     except (OSError, TimeoutError) as error:
         why = os.strerror(error.errno) if error.errno else str(error) or "no answer"
         return Outcome(status=UNAVAILABLE, line=f"no manager answers at {plan.host}:{plan.port}: {why}")
-    return await link.run(reader, writer)
+    return await story.run(reader, writer)
 
 
-class _Link:
-    """The agent on one connection."""
+class _Story:
+    """The agent's one association."""
 
-    _reader: asyncio.StreamReader
-    _writer: asyncio.StreamWriter
-    _reading: asyncio.Task[bytes]
-    _stopping: asyncio.Task[bool]
+    link: Link
 
     def __init__(self, plan: Plan, measured: TextIO | None, stop: asyncio.Event) -> None:
         self.plan, self.measured, self.stop = plan, measured, stop
@@ -131,21 +129,14 @@ class _Link:
         self.done: set[str] = set()
         """The steps that lie behind: those of the faults, and `transferred`, `cleared`."""
         self.sent = self.confirmed = self.reported = 0
-        self.over = self.mute = False
         self.status, self.why = FAILED, ""
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Outcome:
-        self._reader, self._writer = reader, writer
-        self._loop = asyncio.get_running_loop()
-        self._reading = asyncio.create_task(reader.read(65_536), name="read")
-        self._stopping = asyncio.create_task(self.stop.wait(), name="stop")
+        self.link = Link(self.agent, reader, writer, stop=self.stop, happened=self._take, before=self._renew)
         try:
             await self._story()
         finally:
-            self._reading.cancel()
-            self._stopping.cancel()
-            await asyncio.wait({self._reading, self._stopping})
-            writer.transport.abort() if self.plan.fault.cut_after in self.done else writer.close()
+            await self.link.close()
         if self.reported >= self.plan.count and not self.why:
             return Outcome(status=OK)
         said = self.why or ("stopped" if self.stop.is_set() else "the association ended")
@@ -153,37 +144,37 @@ class _Link:
 
     async def _story(self) -> None:
         fault = self.plan.fault
-        self._take(self.agent.connected(self._loop.time()))
-        await self._flush()
+        self._take(self.agent.connected(self.link.now))
+        await self.link.flush()
         self._reach("request")
-        await self._until(lambda: "configuration" in self.done, ASSOCIATE_S)
-        if self.over:
+        await self.link.until(lambda: "configuration" in self.done, ASSOCIATE_S)
+        if self.link.over:
             return
         if "configuration" not in self.done:
-            self._take(self.agent.abort(self._loop.time(), why="stopped"))
-            await self._flush()
+            self._take(self.agent.abort(self.link.now, why="stopped"))
+            await self.link.flush()
             return
         if fault.silent:
-            await self._until(lambda: False, self.plan.patience_s)
+            await self.link.until(lambda: False, self.plan.patience_s)
             self._end("said nothing, as the fault wants")
         elif self.plan.store:
             await self._serve()
         else:
             await self._report_all()
-        if not self.over:
-            self._take(self.agent.release(self._loop.time()))
-            await self._flush()
+        if not self.link.over:
+            self._take(self.agent.release(self.link.now))
+            await self.link.flush()
             self._reach("release")
-            await self._until(lambda: self.over, self.agent.waits.response_s + 1, stoppable=False)
+            await self.link.until(lambda: self.link.over, self.agent.waits.response_s + 1, stoppable=False)
 
     async def _report_all(self) -> None:
         for turn, index in enumerate(self._order()):
-            await self._until(lambda: False, self.plan.interval_s)
-            if self.over or self.why or self.stop.is_set():
+            await self.link.until(lambda: False, self.plan.interval_s)
+            if self.link.over or self.why or self.stop.is_set():
                 return
             if turn and self.plan.fault.garbage:
-                self._writer.write(b"\0" + random.Random(self.plan.seed).randbytes(63))  # noqa: S311 - noise
-                await self._until(lambda: self.over, self.plan.patience_s)
+                await self.link.send(b"\0" + random.Random(self.plan.seed).randbytes(63))  # noqa: S311 - noise
+                await self.link.until(lambda: self.link.over, self.plan.patience_s)
                 self._end("sent garbage, as the fault wants")
                 return
             who = self.people[turn % len(self.people)]
@@ -201,26 +192,26 @@ class _Link:
     async def _report(
         self, scan: PersonScan, event_type: int, said: tuple[str, datetime | None, list[Shown]] | None
     ) -> None:
-        if self.over:
+        if self.link.over:
             return
-        self._take(self.agent.report((scan,), self._loop.time(), event_type=event_type, confirmed=self.plan.confirmed))
+        self._take(self.agent.report((scan,), self.link.now, event_type=event_type, confirmed=self.plan.confirmed))
         self.sent += 1
-        data = await self._flush()
+        data = await self.link.flush()
         if said is not None:
             self._write(data, said[0], said[1], said[2], event_type)
         self._reach("report")
         if self.plan.confirmed:
             wait_s = self.agent.waits.response_s + 1
-            await self._until(lambda: self.confirmed == self.sent or bool(self.why), wait_s, stoppable=False)
+            await self.link.until(lambda: self.confirmed == self.sent or bool(self.why), wait_s, stoppable=False)
             if self.confirmed:
                 self._reach("confirmation")
 
     async def _serve(self) -> None:
         """Wait until the manager has fetched what is stored, and give it a moment to clear it."""
-        if not await self._until(lambda: "transferred" in self.done, self.plan.patience_s) and not self.over:
+        if not await self.link.until(lambda: "transferred" in self.done, self.plan.patience_s) and not self.link.over:
             self.why = "" if self.stop.is_set() else "the manager did not fetch the stored readings"
             return
-        await self._until(lambda: "cleared" in self.done, CLEAR_S)
+        await self.link.until(lambda: "cleared" in self.done, CLEAR_S)
 
     def _order(self) -> list[int]:
         order = list(range(self.plan.count))
@@ -242,57 +233,18 @@ class _Link:
         late = self.plan.store or self.plan.fault.reversed
         return now - timedelta(minutes=self.plan.count - index) if late else now
 
-    # The machine's bytes, time and events
-
-    async def _until(self, done: Callable[[], bool], timeout_s: float, *, stoppable: bool = True) -> bool:
-        """Carry bytes and time until something is so, the association is over, or the time is."""
-        end = self._loop.time() + timeout_s
-        while not done() and not self.over and not (stoppable and self.stop.is_set()):
-            now = self._loop.time()
-            if now >= end:
-                break
-            wake = min(end, self.agent.deadline() or end)
-            waiting: set[asyncio.Task[bytes] | asyncio.Task[bool]] = {self._reading}
-            if stoppable:
-                waiting.add(self._stopping)
-            await asyncio.wait(waiting, timeout=max(0.0, wake - now), return_when=asyncio.FIRST_COMPLETED)
-            self._turn(self._loop.time())
-            await self._flush()
-        return done()
-
-    def _turn(self, now: float) -> None:
-        if not self._reading.done():
-            self._take(self.agent.expire(now))
-            return
-        data = b"" if self._reading.exception() else self._reading.result()
-        if not data:
-            self._take(self.agent.disconnected(now))
-            self.over = True
-            return
-        shown = None if self.unset else self.plan.clock() + self.offset
+    def _renew(self) -> None:
+        """The MDS as a GET finds it: with what the clock shows now."""
         self.agent.mds = mds_attributes(
             self.plan.specialization,
             system_id=self.plan.system_id,
             config_id=self.configuration.config_id,
             model=f"Sim {self.plan.specialization.name}",
             serial=f"SIM-{self.plan.seed}",
-            clock=shown,
+            clock=None if self.unset else self.plan.clock() + self.offset,
         )
-        self._reading = asyncio.create_task(self._reader.read(65_536), name="read")
-        self._take(self.agent.receive(data, now))
 
-    async def _flush(self) -> bytes:
-        data = self.agent.to_send()
-        if data and not self.mute:
-            self._writer.write(data)
-            try:
-                async with asyncio.timeout(self.plan.patience_s):
-                    await self._writer.drain()
-            except ConnectionError:
-                pass  # the read says so, too, and ends the association
-            except TimeoutError:
-                self._end("the manager does not read")
-        return data
+    # What the machine tells
 
     def _take(self, events: list[Happening]) -> None:
         for event in events:
@@ -300,7 +252,7 @@ class _Link:
                 self._reach("association")
             elif isinstance(event, Configured):
                 self._reach("configuration")
-                self.mute = self.mute or self.plan.fault.silent
+                self.link.mute = self.link.mute or self.plan.fault.silent
             elif isinstance(event, ReportConfirmed):
                 self.confirmed += 1
             elif isinstance(event, SegmentTransferred):
@@ -326,7 +278,7 @@ class _Link:
             who = "the manager aborted" if event.by_peer else f"aborted, {event.why}"
             self._end(f"{who}: {_word(AbortReason, event.reason)}")
         elif isinstance(event, Released):
-            self.over = True
+            self.link.over = True
             if event.by_peer and self.reported < self.plan.count:
                 self._end("the manager released the association")
         elif isinstance(event, Disconnected) and event.associated and "release" not in self.done:
@@ -344,15 +296,15 @@ class _Link:
 
     def _reach(self, step: str) -> None:
         """A step of the story lies behind; it may be the last."""
-        if self.over:
+        if self.link.over:
             return
         self.done.add(step)
         if step == self.plan.fault.cut_after:
-            self.mute = True
+            self.link.mute = self.link.cut = True
             self._end(f"cut the link after the {step}, as the fault wants")
 
     def _end(self, why: str) -> None:
-        self.over, self.why = True, self.why or why
+        self.link.over, self.why = True, self.why or why
 
     def _write(self, data: bytes, who: str, at: datetime | None, shown: list[Shown], event_type: int) -> None:
         if self.measured is None:
