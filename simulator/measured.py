@@ -2,6 +2,8 @@
 
 A line is written when the value has left the device, and is flushed at once, so that a reader may follow the file.
 A measurement that is sent again (docs/simulator.md, `resend`) has one line, with the time of its first sending.
+A 20601 agent's line is the same: `characteristic` is the event type and `hex` the APDU that left, or of a stored
+measurement the entry of its segment.
 """
 
 import json
@@ -13,6 +15,40 @@ from pathlib import Path
 from typing import Any
 
 from simulator.devices import Measured, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """What a 20601 agent reports that is no number: one of a code, the bits that are set, and samples."""
+
+    code: int
+    refid: str
+    coded: int | None = None
+    bits: tuple[int, ...] = ()
+    samples: tuple[Decimal, ...] = ()
+    unit: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Only what it has."""
+        document: dict[str, Any] = {"code": self.code, "refid": self.refid}
+        if self.coded is not None:
+            document["coded"] = self.coded
+        if self.bits:
+            document["bits"] = list(self.bits)
+        if self.samples:
+            document |= {"samples": [str(each) for each in self.samples], "unit": self.unit}
+        return document
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> "Other":
+        return cls(
+            code=document["code"],
+            refid=document["refid"],
+            coded=document.get("coded"),
+            bits=tuple(document.get("bits", ())),
+            samples=tuple(Decimal(each) for each in document.get("samples", ())),
+            unit=document.get("unit", ""),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +64,7 @@ class Record:
     values: tuple[Value, ...]
     device_time: datetime | None
     sent: datetime
+    others: tuple[Other, ...] = ()
 
     @classmethod
     def of(cls, measured: Measured, *, person: str, device: str, label: str, kind: str, sent: datetime) -> "Record":
@@ -45,7 +82,7 @@ class Record:
 
     def line(self) -> str:
         """The JSON line, with values as strings that keep the device's precision."""
-        document = {
+        document: dict[str, Any] = {
             "person": self.person,
             "device": self.device,
             "label": self.label,
@@ -59,6 +96,8 @@ class Record:
             "device_time": self.device_time.replace(tzinfo=None).isoformat() if self.device_time else None,
             "sent": self.sent.isoformat(timespec="microseconds"),
         }
+        if self.others:
+            document["others"] = [other.document() for other in self.others]
         return json.dumps(document, ensure_ascii=False) + "\n"
 
 
@@ -86,4 +125,5 @@ def _record(document: dict[str, Any]) -> Record:
         ),
         device_time=datetime.fromisoformat(device_time) if device_time else None,
         sent=datetime.fromisoformat(document["sent"]),
+        others=tuple(Other.of(other) for other in document.get("others", ())),
     )

@@ -44,6 +44,7 @@ class Person:
     diastolic: float
     weight_kg: float
     temperature_cel: float
+    height_m: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,36 @@ class Vitals:
     def mean_pressure(self) -> float:
         """Mean arterial pressure as cuffs estimate it: one third of the way from diastolic to systolic."""
         return self.diastolic + (self.systolic - self.diastolic) / 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Further:
+    """What only some devices measure: the body's composition, blood, lungs, sleep, exercise and medicine."""
+
+    body_fat_percent: float
+    body_water_kg: float
+    glucose_mg_dl: float
+    tissue_glucose_mg_dl: float
+    hba1c_percent: float
+    inr: float
+    prothrombin_s: float
+    quick_percent: float
+    perfusion_percent: float
+    peak_flow_l_min: float
+    best_peak_flow_l_min: float
+    fev1_l: float
+    fev6_l: float
+    fvc_l: float
+    apnoea_index: float
+    sleep_h: float
+    airway_cm_h2o: float
+    distance_m: float
+    energy_j: float
+    session_s: float
+    repetitions: float
+    resistance_kg: float
+    tablets: float
+    dose_mg: float
 
 
 def person(seed: int, number: int, *, id_: str, condition: Condition = Condition.COPD, name: str = "") -> Person:
@@ -83,6 +114,7 @@ def person(seed: int, number: int, *, id_: str, condition: Condition = Condition
         diastolic=draw.uniform(70, 86),
         weight_kg=tall_m**2 * (draw.uniform(19, 26) if copd else draw.uniform(22, 29)),
         temperature_cel=draw.uniform(36.3, 36.9),
+        height_m=tall_m,
     )
 
 
@@ -103,6 +135,45 @@ def vitals(someone: Person, at: datetime) -> Vitals:
         diastolic=min(systolic - 20, someone.diastolic + 3 * day + scatter.gauss(0, 3)),
         weight_kg=someone.weight_kg + 0.6 * week + 0.4 * day + scatter.gauss(0, 0.03),
         temperature_cel=someone.temperature_cel + 0.35 * day + scatter.gauss(0, 0.08),
+    )
+
+
+def further(someone: Person, at: datetime) -> Further:
+    """What else is true of a person at a moment; `vitals` does not depend on it."""
+    base = _random(someone.seed, 0, "further")
+    now = _random(someone.seed, int(at.timestamp()), "further")
+    copd = someone.condition is Condition.COPD
+    # Healthy lungs of this age hold about 3.5 l at 1.75 m; COPD shows as an FEV1 below 70 % of the FVC (GOLD).
+    fvc = 3.5 * (someone.height_m / 1.75) ** 2 * base.uniform(0.85, 1.05)
+    best = fvc * (base.uniform(0.40, 0.60) if copd else base.uniform(0.74, 0.82))
+    effort = now.uniform(0.90, 1.0)
+    fat, glucose, inr = base.uniform(22, 34), now.gauss(108, 14), now.gauss(2.5, 0.25)
+    minutes = now.uniform(12, 35)
+    return Further(
+        body_fat_percent=fat + now.gauss(0, 0.3),
+        body_water_kg=someone.weight_kg * (1 - fat / 100) * 0.73 + now.gauss(0, 0.2),
+        glucose_mg_dl=min(240.0, max(65.0, glucose)),
+        tissue_glucose_mg_dl=min(240.0, max(65.0, glucose + now.gauss(0, 5))),
+        hba1c_percent=base.uniform(5.2, 7.4),
+        inr=min(4.5, max(1.5, inr)),
+        prothrombin_s=12 * min(4.5, max(1.5, inr)),
+        quick_percent=min(60.0, max(15.0, 75 / inr)),
+        perfusion_percent=now.uniform(1.5, 9),
+        peak_flow_l_min=120 * best * effort,
+        best_peak_flow_l_min=120 * best,
+        fev1_l=best * effort,
+        fev6_l=fvc * effort * 0.96,
+        fvc_l=fvc * effort,
+        apnoea_index=now.uniform(2, 9),
+        sleep_h=now.uniform(5, 8),
+        airway_cm_h2o=now.uniform(8, 14),
+        distance_m=minutes * now.uniform(55, 80),
+        energy_j=minutes * 4 * 4184,
+        session_s=minutes * 60,
+        repetitions=now.randint(8, 15),
+        resistance_kg=now.randint(2, 12),
+        tablets=now.randint(1, 3),
+        dose_mg=now.choice((5, 10, 25, 50)),
     )
 
 
