@@ -252,7 +252,10 @@ def test_status_of_a_hub_that_does_not_run_says_so_with_its_exit_status(home: Pa
 # help and usage
 
 
-@pytest.mark.parametrize("arguments", [(), ("run",), ("status",), ("check-config",), ("identity",), ("decode",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("run",), ("status",), ("check-config",), ("identity",), ("decode",), ("decode", "20601"), ("listen",)],
+)
 def test_help_teaches_and_lists_every_exit_status(arguments: tuple[str, ...], hub: Hub) -> None:
     outcome = hub(*arguments, "--help")
     assert outcome.status == 0
@@ -290,7 +293,7 @@ def test_the_version_is_that_of_the_distribution(hub: Hub) -> None:
     [
         (
             ["decode", "gatt", "2A5E", "0062004800", "--json"],
-            ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "cbor2", "ssl", "logging"],
+            ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "cbor2", "ssl", "logging", "wire.x73"],
         ),
         (["--help"], ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "wire"]),
         (["check-config", "--config", "none.toml"], ["asyncio", "bleak", "paho", "sqlite3", "cryptography"]),
