@@ -295,6 +295,8 @@ def test_the_version_is_that_of_the_distribution(hub: Hub) -> None:
             ["decode", "gatt", "2A5E", "0062004800", "--json"],
             ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "cbor2", "ssl", "logging", "wire.x73"],
         ),
+        (["decode", "20601", "none"], ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "cbor2", "wire.gatt"]),
+        (["listen", "20601", "--tcp", ":0"], ["bleak", "paho", "sqlite3", "cryptography", "wire.gatt"]),
         (["--help"], ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "wire"]),
         (["check-config", "--config", "none.toml"], ["asyncio", "bleak", "paho", "sqlite3", "cryptography"]),
     ],

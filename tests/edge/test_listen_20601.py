@@ -21,8 +21,8 @@ from edge.bench import Lines, is_loopback
 from edge.recording import replay
 from edge.x73_association import Association, Habits
 from edge.x73_tcp import MAX_AGENTS, Listener
-from tests.wire.x73.support import AGENT_ID, SESSION, apdus, oximeter_scan, profile
-from tests.wire.x73.test_agent import ENTRIES, ENTRY_MAP, STAMP, STORING
+from tests.wire.x73.support import AGENT_ID, SESSION, STAMP, apdus, oximeter_scan, profile
+from tests.wire.x73.test_agent import ENTRIES, ENTRY_MAP, STORING
 from wire.x73.agent import Agent
 from wire.x73.apdu import Aare, Abrt, Rlre
 from wire.x73.session import Waits
