@@ -5,11 +5,13 @@ and cryptography, `run` without what only the others need.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -39,7 +41,12 @@ a new hub:
   stafet-hub identity --config hub.toml > hub-public.pem    make its key; give this file to the bridge
   stafet-hub check-config --config hub.toml                 everything that is wrong, at once
   stafet-hub run --config hub.toml                          collect and send, until SIGTERM
-  stafet-hub status --config hub.toml                       how it is going"""
+  stafet-hub status --config hub.toml                       how it is going
+
+at a bench:
+  stafet-hub decode gatt 2A5E 0062004800                    what a characteristic's value means
+  stafet-hub decode 20601 session.txt                       what a recorded IEEE 11073-20601 session means
+  stafet-hub listen 20601 --tcp 127.0.0.1:6024 --json       read IEEE 11073-20601 agents over TCP"""
 
 _RUN: Final = """\
 Collect readings from the listed devices and send them, until SIGTERM or SIGINT.
@@ -53,19 +60,17 @@ Show how the hub is: what waits to be delivered and since when, broker, radio, c
 Without a running hub it shows what its store tells, and the exit status is 69."""
 
 _DECODE: Final = """\
-Decode what a device sent, for example as a sniffer, `bluetoothctl` or a terminal program shows it.
+Decode what a device said.
 
-The value of a Bluetooth LE health characteristic:
   stafet-hub decode gatt 2A5E 0062004800
   stafet-hub decode gatt 0x2a35 00:7a:00:50:00:5e:00
-
-A frame of a serial oximeter or spirometer:
+  stafet-hub decode gatt 00002a9d-0000-1000-8000-00805f9b34fb "00 8c 37" --json
   stafet-hub decode serial --format nonin-df8 80396220
+  stafet-hub decode serial --help
+  stafet-hub decode 20601 --help"""
 
-`stafet-hub decode gatt --help` and `stafet-hub decode serial --help` say more."""
-
-_GATT: Final = """\
-Decode the value of a Bluetooth LE health characteristic.
+_DECODE_GATT: Final = """\
+Decode the value of a Bluetooth LE health characteristic, for example as a sniffer or `bluetoothctl` shows it.
 
   stafet-hub decode gatt 2A5E 0062004800
   stafet-hub decode gatt 0x2a35 00:7a:00:50:00:5e:00
@@ -90,6 +95,28 @@ FORMAT:
 
 Under the measurements stands what else the frame says; --json has the measurements alone. HEX may have spaces, colons
 or 0x between the bytes."""
+
+_DECODE_20601: Final = """\
+Decode a recorded IEEE 11073-20601 session: one APDU in hexadecimal a line, A>M or M>A before it if you like, # for
+comments. The configuration is taken from the association, so the recording must hold that too.
+
+  A>M e2000032 80000000 0001 002a 5079 0026 ...
+  A>M e7000036 0034 1111 0100 002e ...             # a scan report
+
+Test data have the status test-data. What is let pass although it is not right is told on stderr."""
+
+_LISTEN: Final = """\
+Listen for IEEE 11073-20601 agents over TCP and print what they measure, until SIGTERM or SIGINT.
+
+  stafet-hub listen 20601 --tcp 127.0.0.1:6024 --json
+
+For a technician at a bench: nothing is stored or sent, and there is no encryption. Any agent is accepted, several at a
+time. Standard configurations are known, others are asked for. A report is confirmed when its lines are written. What
+an agent has stored is transferred too, and stays there unless --clear-store is given.
+
+With --json each line on stdout is one measurement. Events, the address first, go to stderr. With port 0 the system
+chooses one. --record makes FILE, and FILE-2 and so on for later connections, for `decode 20601`; device and serial
+numbers are overwritten in it, measured values are not."""
 
 
 _CHECK: Final = """\
@@ -155,22 +182,54 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "how the hub is", _STATUS)
     check = add("check-config", _check_config, "everything wrong with hub.toml, at once", _CHECK)
     identity = add("identity", _identity, "make the hub's key if there is none; print the public key", _IDENTITY)
-    decode = _new(commands.add_parser, "decode", _DECODE, help="decode what a device sent")
-    kinds = decode.add_subparsers(metavar="KIND", required=True, parser_class=_Parser)
-    gatt = _new(kinds.add_parser, "gatt", _GATT, help="a Bluetooth LE characteristic value")
-    serial = _new(kinds.add_parser, "serial", _SERIAL, help="a frame of a serial device")
-    gatt.set_defaults(command=_decode_gatt)
-    serial.set_defaults(command=_decode_serial)
+    listen = add("listen", _listen, "read IEEE 11073-20601 agents over TCP", _LISTEN)
+    _add_decode(commands)
     for parser_ in (run, status, check, identity):
         parser_.add_argument("--config", type=Path, default=Path("hub.toml"), metavar="FILE", help="default: hub.toml")
-    for parser_ in (status, check, identity, gatt, serial):
+    for parser_ in (status, check, identity, listen):
         parser_.add_argument("--json", action="store_true", help="for programs")
     status.add_argument("--lang", choices=("da", "en"), help="default: by LANG")
+    listen.add_argument("kind", choices=("20601",), help="what agents speak")
+    listen.add_argument("--tcp", required=True, type=_endpoint, metavar="HOST:PORT", help="where to listen")
+    listen.add_argument("--any-address", action="store_true", help="let HOST be reachable from the network")
+    listen.add_argument("--count", type=_positive, metavar="N", help="end after N measurements, their report complete")
+    listen.add_argument("--record", type=Path, metavar="FILE", help="write the session, redacted")
+    listen.add_argument("--clear-store", action="store_true", help="clear what was transferred from agents' stores")
+    return parser
+
+
+def _add_decode(commands: "argparse._SubParsersAction[Any]") -> None:
+    decode = _new(commands.add_parser, "decode", _DECODE, help="decode what a device said")
+    decode.add_argument("--json", action="store_true", help="for programs")
+    kinds = decode.add_subparsers(metavar="KIND", required=True, parser_class=_Parser)
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], summary: str, text: str) -> Any:
+        kind = _new(kinds.add_parser, name, text, help=summary)
+        kind.set_defaults(command=command)
+        kind.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for programs")
+        return kind
+
+    gatt = add("gatt", _decode_gatt, "the value of a Bluetooth LE characteristic", _DECODE_GATT)
     gatt.add_argument("uuid", metavar="UUID", help="the characteristic")
     gatt.add_argument("hex", metavar="HEX", nargs="*", help="its value")
+    serial = add("serial", _decode_serial, "a frame of a serial device", _SERIAL)
     serial.add_argument("--format", choices=_SERIAL_FORMATS, required=True, metavar="FORMAT", help="see above")
     serial.add_argument("hex", metavar="HEX", nargs="*", help="the frame")
-    return parser
+    x73 = add("20601", _decode_20601, "a recorded IEEE 11073-20601 session", _DECODE_20601)
+    x73.add_argument("file", metavar="FILE", help="the recording; - is stdin")
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]*)):([0-9]{1,5})", text)
+    if match is None or int(match[3]) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!a} is no HOST:PORT")
+    return match[1] or match[2], int(match[3])
+
+
+def _positive(text: str) -> int:
+    if re.fullmatch("[1-9][0-9]{0,8}", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!a} is no number from 1 to 999999999")
+    return int(text)
 
 
 def _terminal_width() -> int:
@@ -332,6 +391,71 @@ def _decode_serial(options: argparse.Namespace) -> int:
         if measurements:
             print(measurement_table(measurements))
         print(described_table(described))
+    return 0
+
+
+def _decode_20601(options: argparse.Namespace) -> int:
+    from edge.recording import RecordingError, replay  # noqa: PLC0415
+    from edge.table import measurement_table  # noqa: PLC0415
+    from wire import measurement_json  # noqa: PLC0415
+
+    name = "stdin" if options.file == "-" else options.file
+    try:
+        with _lines_of(options.file) as file:
+            replayed = replay(file)
+    except RecordingError as error:
+        raise _Failed(MALFORMED, f"{name}: {error}") from error
+    except FileNotFoundError as error:
+        raise _Failed(UNAVAILABLE, f"{name} is not there; give the path of a recording, or - for stdin") from error
+    except PermissionError as error:
+        raise _Failed(NOT_PERMITTED, f"{name}: {error.strerror}; run as the user whose file it is") from error
+    except OSError as error:
+        raise _Failed(IO, f"{name}: {error.strerror}; check the disk") from error
+    for line, tolerated in replayed.tolerated:
+        print(f"stafet-hub: {name}: line {line}: let pass: {tolerated}", file=sys.stderr)
+    if options.json:
+        print(measurement_json.dumps(replayed.measurements, indent=2))
+    else:
+        print(f"20601, {replayed.apdus} APDUs, {len(replayed.measurements)} measurements")
+        if replayed.measurements:
+            print(measurement_table(replayed.measurements))
+    return 0
+
+
+def _lines_of(name: str) -> contextlib.AbstractContextManager[Iterable[str]]:
+    """Any byte is some character here: one that is not hexadecimal is told with its line."""
+    if name != "-":
+        return Path(name).open(encoding="latin-1")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="latin-1")
+    return contextlib.nullcontext(sys.stdin)
+
+
+def _listen(options: argparse.Namespace) -> int:
+    from edge import bench, log  # noqa: PLC0415
+
+    host, port = options.tcp
+    if not bench.is_loopback(host) and not options.any_address:
+        raise _Failed(USAGE, f"{host or 'an empty HOST'} is reachable from the network, unencrypted; add --any-address")
+    if options.record is not None and options.record.exists():
+        raise _Failed(CANNOT_CREATE, f"{options.record} is there already; give another FILE to --record")
+    log.set_up()
+    try:
+        bench.listen(
+            "127.0.0.1" if host == "localhost" else host or None,
+            port,
+            show=bench.Lines(sys.stdout, json=options.json),
+            count=options.count,
+            record=options.record,
+            clear_store=options.clear_store,
+        )
+    except BrokenPipeError:
+        raise
+    except bench.CannotListen as error:
+        status = NOT_PERMITTED if isinstance(error.__cause__, PermissionError) else UNAVAILABLE
+        raise _Failed(status, f"{error}; choose another HOST:PORT") from error
+    except OSError as error:
+        raise _Failed(IO, f"{error.filename or 'stdout'}: {error.strerror}; check the disk") from error
     return 0
 
 

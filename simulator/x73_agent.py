@@ -38,6 +38,7 @@ from wire.x73.events import (
 )
 from wire.x73.mds import mds_attributes
 from wire.x73.reports import PersonScan
+from wire.x73.session import Waits
 from wire.x73.specializations import Specialization
 from wire.x73.store import Store
 
@@ -70,6 +71,7 @@ class Plan:
     fault: Fault = NONE
     patience_s: float = 30.0
     """How long a silent agent stays, and one with a store waits to be asked."""
+    waits: Waits = field(default_factory=Waits)
     clock: Callable[[], datetime] = field(default=wall_clock)
 
     def check(self) -> None:
@@ -125,7 +127,7 @@ class _Story:
             configurations=(self.configuration,),
             test=plan.fault.test,
         )
-        self.agent = Agent(profile, stores=stores)
+        self.agent = Agent(profile, stores=stores, waits=plan.waits)
         self.done: set[str] = set()
         """The steps that lie behind: those of the faults, and `transferred`, `cleared`."""
         self.sent = self.confirmed = self.reported = 0

@@ -90,6 +90,11 @@ def dumps(measurements: Iterable[Measurement], indent: int | None = None) -> str
     return json.dumps([_written(measurement) for measurement in measurements], indent=indent)
 
 
+def dumps_line(measurement: Measurement) -> str:
+    """One measurement as a line, for a stream of them."""
+    return json.dumps(_written(measurement))
+
+
 def loads(text: bytes | str) -> tuple[Measurement, ...]:
     """The measurements in a JSON array; MeasurementError says what is wrong, where, and at which byte."""
     return tuple(_measurement(place) for place in parse(text).items(0, MAX_MEASUREMENTS))

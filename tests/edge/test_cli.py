@@ -347,6 +347,8 @@ def test_status_of_a_hub_that_does_not_run_says_so_with_its_exit_status(home: Pa
         ("decode",),
         ("decode", "gatt"),
         ("decode", "serial"),
+        ("decode", "20601"),
+        ("listen",),
     ],
 )
 def test_help_teaches_and_lists_every_exit_status(arguments: tuple[str, ...], hub: Hub) -> None:
@@ -398,12 +400,14 @@ def test_the_version_is_that_of_the_distribution(hub: Hub) -> None:
     [
         (
             ["decode", "gatt", "2A5E", "0062004800", "--json"],
-            ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "cbor2", "ssl", "logging"],
+            ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "cbor2", "ssl", "logging", "wire.x73"],
         ),
         (
             ["decode", "serial", "--format", "nonin-df8", "80396220"],
             ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "cbor2", "ssl", "logging", "wire.gatt"],
         ),
+        (["decode", "20601", "none"], ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "cbor2", "wire.gatt"]),
+        (["listen", "20601", "--tcp", ":0"], ["bleak", "paho", "sqlite3", "cryptography", "wire.gatt"]),
         (["--help"], ["asyncio", "bleak", "paho", "sqlite3", "cryptography", "wire"]),
         (["check-config", "--config", "none.toml"], ["asyncio", "bleak", "paho", "sqlite3", "cryptography"]),
     ],

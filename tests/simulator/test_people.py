@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from simulator.people import Condition, Person, Vitals, person, vitals
+from simulator.people import Condition, Further, Person, Vitals, further, person, vitals
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -61,3 +61,31 @@ def test_people_are_warmer_in_the_afternoon_than_before_dawn() -> None:
 def test_every_vital_sign_moves_from_one_reading_to_the_next() -> None:
     first, second = day(person(4, 0, id_="p"))[:2]
     assert all(getattr(first, field.name) != getattr(second, field.name) for field in fields(Vitals))
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_what_else_is_measured_is_believable_too(number: int) -> None:
+    someone = person(5, number, id_="p", condition=Condition.COPD)
+    well = person(5, number, id_="p", condition=Condition.HEALTHY)
+    moments = [NOON + timedelta(hours=step) for step in range(48)]
+    for one in (further(someone, at) for at in moments):
+        assert one.fev1_l < one.fev6_l < one.fvc_l < 5
+        assert one.fev1_l / one.fvc_l < 0.7
+        assert 40 < one.peak_flow_l_min <= one.best_peak_flow_l_min < 400
+        assert 65 <= one.glucose_mg_dl <= 240
+        assert 1.5 <= one.inr <= 4.5
+        assert 15 < one.body_water_kg < someone.weight_kg
+    assert all(one.fev1_l / one.fvc_l > 0.7 for one in (further(well, at) for at in moments))
+    assert further(someone, NOON) == further(someone, NOON)
+    first, second = (further(someone, at) for at in moments[:2])
+    steady = {
+        "glucose_mg_dl",
+        "hba1c_percent",
+        "best_peak_flow_l_min",
+        "repetitions",
+        "resistance_kg",
+        "tablets",
+        "dose_mg",
+    }
+    moving = {field.name for field in fields(Further)} - steady
+    assert all(getattr(first, name) != getattr(second, name) for name in moving)

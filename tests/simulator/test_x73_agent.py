@@ -23,7 +23,27 @@ from simulator.x73_agent import Outcome, Plan, play
 from simulator.x73_devices import QUANTITIES, STORE_HANDLE, configuration_of, metrics
 from simulator.x73_options import DEVICES, FAULTS
 from wire.measurement import Measurement
-from wire.x73.apdu import AssociateResult
+from wire.x73.apdu import (
+    PROTOCOL_20601,
+    SYSTEM_TYPE_MANAGER,
+    Aare,
+    Aarq,
+    Abrt,
+    Apdu,
+    AssociateResult,
+    DataProto,
+    Error,
+    EventReport,
+    EventReportResult,
+    PhdAssociation,
+    Prst,
+    Rlre,
+    Rlrq,
+    Rose,
+    decode_apdu,
+    encode_apdu,
+)
+from wire.x73.codes import Noti
 from wire.x73.events import (
     Aborted,
     Associated,
@@ -37,7 +57,10 @@ from wire.x73.events import (
     SegmentTransferred,
     StreamLost,
 )
+from wire.x73.framing import Framer
 from wire.x73.manager import Manager
+from wire.x73.reports import ConfigReportResult, ConfigResult
+from wire.x73.session import Waits
 from wire.x73.specializations import BY_NAME
 
 MANAGER_ID = bytes.fromhex("1122334455667788")
@@ -258,6 +281,82 @@ async def test_a_peer_that_hangs_up_unasked_is_unavailable() -> None:
         outcome = await play(plan(bench))
     assert outcome.status == 69
     assert outcome.line.startswith("the manager hung up; ")
+
+
+SHORT = Waits(config_s=0.3, response_s=0.3, association_s=0.2, association_retries=2)
+
+
+async def against(answers: Callable[[Apdu], list[Apdu]], **more: Any) -> tuple[Outcome, list[Apdu]]:
+    """How an agent fares with a manager that answers as a script does."""
+    heard: list[Apdu] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        framer = Framer()
+        while data := await reader.read(4096):
+            for raw in framer.feed(data)[0]:
+                heard.append(decode_apdu(raw))
+                writer.write(b"".join(encode_apdu(each) for each in answers(heard[-1])))
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server, asyncio.timeout(10):
+        bench = Bench(Manager(MANAGER_ID), port=server.sockets[0].getsockname()[1])
+        return await play(plan(bench, waits=SHORT, **more)), heard
+
+
+def accepted() -> Aare:
+    info = PhdAssociation(system_type=SYSTEM_TYPE_MANAGER, system_id=MANAGER_ID, config_id=0).encode()
+    return Aare(result=0, protocol=DataProto(id=PROTOCOL_20601, info=info))
+
+
+async def test_a_manager_that_says_nothing_is_unavailable() -> None:
+    outcome, heard = await against(lambda _: [])
+    assert outcome.status == 69
+    assert outcome.line.startswith("aborted, no AARE after 3 requests: response-timeout; ")
+    assert [type(each) for each in heard] == [Aarq, Aarq, Aarq, Abrt]
+
+
+async def test_a_configuration_that_nobody_answers_is_aborted() -> None:
+    asked = Aare(result=3, protocol=accepted().protocol)
+    outcome, heard = await against(lambda apdu: [asked] if isinstance(apdu, Aarq) else [])
+    assert outcome.status == 1
+    assert outcome.line.startswith("aborted, no answer to the configuration in time: configuration-timeout; ")
+    assert [type(each) for each in heard] == [Aarq, Prst, Abrt]
+
+
+async def test_a_report_that_nobody_confirms_is_aborted() -> None:
+    outcome, heard = await against(lambda apdu: [accepted()] if isinstance(apdu, Aarq) else [])
+    assert outcome.status == 1
+    assert outcome.line.startswith("aborted, no answer to event-report in time: response-timeout; 0 of 3 ")
+    assert [type(each) for each in heard] == [Aarq, Prst, Abrt]
+
+
+async def test_a_report_that_is_refused_ends_in_a_release() -> None:
+    def refuse(apdu: Apdu) -> list[Apdu]:
+        if isinstance(apdu, Aarq):
+            return [accepted()]
+        if isinstance(apdu, Prst):
+            return [Prst(invoke_id=apdu.invoke_id, rose=Rose.ROER, message=Error(error=1))]
+        return [Rlre()] if isinstance(apdu, Rlrq) else []
+
+    outcome, heard = await against(refuse)
+    assert outcome == Outcome(status=1, line="the manager refused event-report; 0 of 3 readings reported")
+    assert [type(each) for each in heard] == [Aarq, Prst, Rlrq]
+
+
+async def test_refused_configurations_end_in_a_release() -> None:
+    def refuse(apdu: Apdu) -> list[Apdu]:
+        if isinstance(apdu, Aarq):
+            return [Aare(result=3, protocol=accepted().protocol)]
+        if isinstance(apdu, Prst) and isinstance(apdu.message, EventReport):
+            reply = ConfigReportResult(config_id=0x0190, result=ConfigResult.UNSUPPORTED).encode()
+            result = EventReportResult(handle=0, event_type=Noti.CONFIG, info=reply)
+            return [Prst(invoke_id=apdu.invoke_id, rose=Rose.RORS_CONFIRMED_EVENT_REPORT, message=result)]
+        return [Rlre()] if isinstance(apdu, Rlrq) else []
+
+    outcome, heard = await against(refuse)
+    assert outcome == Outcome(status=1, line="the manager refused configuration 0x0190; 0 of 3 readings reported")
+    assert [type(each) for each in heard] == [Aarq, Prst, Rlrq]
 
 
 @pytest.mark.parametrize("standard", [True, False])

@@ -165,6 +165,11 @@ class Session:
         self._out.clear()
         return data
 
+    @property
+    def unfinished(self) -> bool:
+        """An APDU has begun and its end has not come."""
+        return self._framer.pending > 0
+
     def deadline(self) -> float | None:
         """When `expire` is to be called, if nothing happens before."""
         return self._deadline

@@ -6,6 +6,7 @@ import pytest
 
 from tests.wire.x73.support import MANAGER_ID, NOW, SESSION, Joined, oximeter_scan, profile, vector
 from tests.wire.x73.test_agent import storing
+from wire.measurement import MeasurementStatus
 from wire.measurement_json import dumps
 from wire.x73.agent import Agent
 from wire.x73.manager import Manager
@@ -70,7 +71,7 @@ def test_a_test_association_stays_one_in_its_recording() -> None:
     transcript = Transcript()
     outcome = [transcript.hear(raw) for raw in split(pair.said)]
     assert [m for each in outcome for m in each.measurements] == []
-    assert len([m for each in outcome for m in each.test_measurements]) == 2
+    assert [m.status for each in outcome for m in each.test_measurements] == [(MeasurementStatus.TEST_DATA,)] * 2
 
 
 @pytest.mark.parametrize("raw", [b"", b"\0", SESSION["report"][:-1], vector("opentele/and_lengths_disagree").value])
@@ -84,6 +85,20 @@ def test_a_report_without_a_configuration_is_no_guess() -> None:
     outcome = Transcript().hear(SESSION["report"])
     assert outcome.fault is not None
     assert "no configuration" in str(outcome.fault)
+
+
+def test_an_agent_that_associates_again_needs_no_second_report_and_another_s_is_no_guess() -> None:
+    pair = Joined(Agent(profile(SPECIALIZATIONS[10404].extended)), Manager(MANAGER_ID))
+    pair.connect()
+    pair.agent.report(oximeter_scan(), NOW)
+    pair.run()
+    transcript = Transcript()
+    recording = split(pair.said)
+    aarq, report = recording[0], next(raw for raw in recording if bytes.fromhex("f3c5") in raw)
+    heard(recording, transcript)
+    assert heard([aarq, report], transcript) == [(150456, "96.5"), (149530, "63.5")]
+    transcript.hear(aarq.replace(bytes.fromhex("1133557799bbddff"), bytes(8)))
+    assert "no configuration" in str(transcript.hear(report).fault)
 
 
 def test_the_measurements_of_a_recording_are_measurement_json() -> None:
