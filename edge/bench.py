@@ -1,7 +1,6 @@
 """`stafet-hub listen`: agents' measurements as lines, for a technician at a bench."""
 
 import asyncio
-import ipaddress
 import signal
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -52,14 +51,6 @@ class _Counted:
         self._show.take(measurements)
         if self.listener is not None and self._show.count >= self._enough:
             self.listener.end()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it; a name other than localhost may be anything."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def listen(

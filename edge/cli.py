@@ -433,9 +433,10 @@ def _lines_of(name: str) -> contextlib.AbstractContextManager[Iterable[str]]:
 
 def _listen(options: argparse.Namespace) -> int:
     from edge import bench, log  # noqa: PLC0415
+    from edge.config import is_loopback  # noqa: PLC0415
 
     host, port = options.tcp
-    if not bench.is_loopback(host) and not options.any_address:
+    if not is_loopback(host) and not options.any_address:
         raise _Failed(USAGE, f"{host or 'an empty HOST'} is reachable from the network, unencrypted; add --any-address")
     if options.record is not None and options.record.exists():
         raise _Failed(CANNOT_CREATE, f"{options.record} is there already; give another FILE to --record")

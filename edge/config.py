@@ -8,6 +8,7 @@ wrong, and what is right. Unknown keys are faults: a misspelt `idle_timout_s` th
 hub that says so.
 """
 
+import ipaddress
 import os
 import re
 import stat
@@ -355,7 +356,7 @@ class _Checker:
         mqtt = document.get("mqtt")
         if isinstance(mqtt, dict) and "tls" not in mqtt:
             host = mqtt.get("host")
-            if isinstance(host, str) and not _is_loopback(host):
+            if isinstance(host, str) and not is_loopback(host):
                 right = "write [mqtt.tls] with ca, certificate, key; only loopback may be without"
                 self.fault("mqtt.tls", f"missing, and {_shown(host)} is another machine", right)
         devices = document.get("device")
@@ -389,5 +390,9 @@ def _meant(name: str, names: tuple[str, ...]) -> str:
     return f'did you mean "{close[0]}"?' if close else f"remove it; the keys here are {', '.join(names)}"
 
 
-def _is_loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it; a name other than localhost may be anything."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -17,7 +17,8 @@ from typing import Self
 import pytest
 
 from edge import cli
-from edge.bench import Lines, is_loopback
+from edge.bench import Lines
+from edge.config import is_loopback
 from edge.recording import replay
 from edge.x73_association import Association, Habits
 from edge.x73_tcp import MAX_AGENTS, Listener

@@ -14,9 +14,7 @@ EXTRA: Final[Mapping[int, str]] = MappingProxyType(
     {
         262880: "deg",
         263136: "[pH]",
-        263424: "m",
         263442: "mm",
-        263890: "mg",
         263891: "ug",
         263936: "[oz_av]",
         264339: "us",
@@ -27,7 +25,6 @@ EXTRA: Final[Mapping[int, str]] = MappingProxyType(
         264736: "/d",
         264896: "/min",
         264960: "m/s",
-        265184: "L/s",
         265234: "mL/min",
         265202: "mL/s",
         265986: "hPa",
