@@ -6,6 +6,7 @@ is never imported.
 """
 
 import asyncio
+import http.client
 import sys
 import tempfile
 from pathlib import Path
@@ -134,6 +135,19 @@ def fhir_server(directory: Path, port: int) -> tuple[Process, str]:
             "--host", LOOPBACK, "--port", str(port),
         ],
         log=directory / "fhir.log",
-        ready=lambda: listening(port),
+        ready=lambda: _answers(port),
     )  # fmt: skip
     return process, base_url
+
+
+def _answers(port: int) -> bool:
+    """Whether an HTTP server answers a request; one that only accepts connections may still reset the first of them."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=1)
+    try:
+        connection.request("GET", "/fhir/Patient?_summary=count")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
