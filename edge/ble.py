@@ -157,6 +157,7 @@ class BleakLink:
                         handle=handle,
                         readable="read" in theirs.properties,
                         notifies=not {"notify", "indicate"}.isdisjoint(theirs.properties),
+                        writable="write" in theirs.properties,
                     )
                 )
                 self._theirs[handle] = theirs
@@ -166,6 +167,11 @@ class BleakLink:
         """The value as the device has it now."""
         with _radio_faults("read"):
             return bytes(await self._client.read_gatt_char(self._theirs[characteristic.handle]))
+
+    async def write(self, characteristic: Characteristic, value: bytes) -> None:
+        """A write request; the device answers it."""
+        with _radio_faults("write"):
+            await self._client.write_gatt_char(self._theirs[characteristic.handle], value, response=True)
 
     async def subscribe(self, characteristic: Characteristic, received: Callable[[bytes], None]) -> None:
         """Enable notifications or, where the device has only those, indications (BlueZ confirms them)."""

@@ -19,10 +19,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from edge.attention import Attention
+from edge.collects import DeviceState
 from edge.intake import Intake
 from edge.log import address_hash, event
 from edge.radio import Characteristic, Link, Radio, RadioError, Sighting
@@ -44,26 +44,12 @@ DEAF_TICKS: Final = 12
 FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 30.0
 """An adapter that comes back is used within half a minute."""
-RETRY_PUT_S: Final = 1.0
 MAX_CONTEXT: Final = 32
 """wire.batch takes no more."""
 MAX_NAME_BYTES: Final = 248
 """A Bluetooth device name (Core 5.4 Vol 3 Part C 12.1)."""
 
 _CONTEXT: Final = frozenset(DEVICE_INFORMATION) | {uuid for service in SERVICES.values() for uuid in service.context}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceState:
-    """What `status` shows of one listed device; ages in seconds."""
-
-    device: str
-    label: str
-    connected: bool
-    readings: int
-    sessions: int
-    seen_s: float | None
-    read_s: float | None
 
 
 class _Listed:
@@ -132,16 +118,10 @@ class Collector:
 
     async def run(self) -> None:
         """Collect until cancelled; then end every session properly, within CLOSE_S, and give back the radio."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for listed in self._listed.values():
-                    group.create_task(self._attend(listed), name=f"device {listed.hash}")
-                group.create_task(self._store_held(), name="held readings")
-                group.create_task(self._scan(), name="scan")
-        finally:
-            self.intake.retry()
-            if self.intake.held:
-                event("readings_lost", logging.ERROR, count=self.intake.held)
+        async with asyncio.TaskGroup() as group:
+            for listed in self._listed.values():
+                group.create_task(self._attend(listed), name=f"device {listed.hash}")
+            group.create_task(self._scan(), name="scan")
 
     # Scanning
 
@@ -334,11 +314,6 @@ class Collector:
                 event("reading_stored", device=listed.hash, characteristic=name, bytes=len(value), seq=seq)
 
         return received
-
-    async def _store_held(self) -> None:
-        while True:
-            await asyncio.sleep(RETRY_PUT_S)
-            self.intake.retry()
 
 
 def _context_of(characteristics: Iterable[Characteristic]) -> list[Characteristic]:

@@ -97,6 +97,26 @@ def _address(value: object, _: Path) -> bytes:
     raise _Wrong(f"{_shown(value)} is no Bluetooth address", 'write six bytes, as in "AA:BB:CC:DD:EE:01"')
 
 
+def _system_id(value: object, _: Path) -> bytes:
+    if isinstance(value, str) and re.fullmatch(r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){7}", value):
+        return bytes.fromhex(value.replace(":", "").replace("-", ""))
+    raise _Wrong(f"{_shown(value)} is no system-id", 'write eight bytes, as in "00:09:1F:FE:FF:80:12:34"')
+
+
+def _loopback_port(value: object, _: Path) -> tuple[str, int]:
+    if isinstance(value, str):
+        host, _colon, port = value.rpartition(":")
+        if is_loopback(host.strip("[]")) and port.isdecimal() and 1 <= int(port) <= 65535:
+            return host.strip("[]"), int(port)
+    raise _Wrong(f"{_shown(value)} does not fit", 'write a loopback address and a port, as in "127.0.0.1:6024"')
+
+
+def _flag(value: object, _: Path) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _Wrong(f"{_shown(value)} does not fit", "write true or false, without quotes")
+
+
 # The files that hub.toml names
 
 
@@ -236,6 +256,40 @@ class Device(NamedTuple):
     label: Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,64}", "write 1 to 64 characters")] = ""
 
 
+class Agents(NamedTuple):
+    """[agents]: by which ways IEEE 11073-20601 agents reach the hub. None is open unless it stands here."""
+
+    tcp: Annotated[tuple[str, int] | None, _loopback_port] = None
+    """Listen there; only this machine, because 20601 has neither encryption nor authentication."""
+    usb: Annotated[bool, _flag] = False
+    """Read Personal Healthcare Devices (USB class 0F)."""
+    hdp: Annotated[bool, _flag] = False
+    """Accept Bluetooth HDP."""
+
+
+class Agent(NamedTuple):
+    """[[agent]]: a 20601 agent that may be read, on whatever transport."""
+
+    system_id: Annotated[bytes, _system_id]
+    label: Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,64}", "write 1 to 64 characters")] = ""
+
+
+class Serial(NamedTuple):
+    """[[serial]]: a device on a serial port (a cable, or Bluetooth SPP as /dev/rfcomm0)."""
+
+    port: Annotated[str, _matching(r"/dev/[!-~]{1,200}", 'write the port, as in "/dev/rfcomm0"')]
+    format: Annotated[
+        str,
+        _matching(
+            "nonin-df8|nonin-df13|vitalograph-lung-monitor|20601",
+            'write "nonin-df8", "nonin-df13", "vitalograph-lung-monitor" or "20601"',
+        ),
+    ]
+    address: Annotated[bytes, _address]
+    """The Bluetooth address; for a cable one of your own, from 02:00:00:00:00:00 on, that no other device of this citizen has."""
+    label: Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,64}", "write 1 to 64 characters")] = ""
+
+
 class Config(NamedTuple):
     """All of hub.toml, checked; paths are complete."""
 
@@ -244,6 +298,9 @@ class Config(NamedTuple):
     mqtt: Mqtt
     ble: Ble = Ble()
     device: Annotated[tuple[Device, ...], Device] = ()
+    agents: Agents = Agents()
+    agent: Annotated[tuple[Agent, ...], Agent] = ()
+    serial: Annotated[tuple[Serial, ...], Serial] = ()
 
 
 def load(path: Path, *, files: bool = False) -> Config:

@@ -20,15 +20,18 @@ OPERATION_S = 0.05
 class FakePeripheral:
     """A device with readable values and measurements to subscribe to.
 
-    `faults` maps a step ("connect", "read", "subscribe", "close") to what happens there: an exception is raised,
+    `when_written` is called with each write before it is answered. `faults` maps a step ("connect", "read", "write",
+    "subscribe", "close") to what happens there: an exception is raised,
     "leave" ends the connection, "hang" never answers.
     """
 
     address: bytes
     values: Mapping[int | bytes, bytes] = field(default_factory=dict)
     measurements: Sequence[int | bytes] = ()
+    writable: Sequence[int | bytes] = ()
     faults: dict[str, Exception | str] = field(default_factory=dict)
     when_subscribed: Callable[["FakePeripheral"], None] = lambda _: None
+    when_written: Callable[["FakePeripheral", int | bytes, bytes], None] = lambda _, __, ___: None
     subscribers: dict[int | bytes, Callable[[bytes], None]] = field(default_factory=dict)
     link: "FakeLink | None" = None
     connects: list[float] = field(default_factory=list)
@@ -63,13 +66,14 @@ class FakeLink:
         self._peripheral = peripheral
         self.gone = Event()
         self.closed = False
-        uuids = [*peripheral.values, *peripheral.measurements]
+        uuids = list(dict.fromkeys([*peripheral.values, *peripheral.measurements, *peripheral.writable]))
         self.characteristics: Sequence[Characteristic] = tuple(
             Characteristic(
                 uuid=uuid,
                 handle=handle,
                 readable=uuid in peripheral.values,
                 notifies=uuid in peripheral.measurements,
+                writable=uuid in peripheral.writable,
             )
             for handle, uuid in enumerate(uuids, 1)
         )
@@ -88,6 +92,10 @@ class FakeLink:
     async def read(self, characteristic: Characteristic) -> bytes:
         await self._step("read")
         return self._peripheral.values[characteristic.uuid]
+
+    async def write(self, characteristic: Characteristic, value: bytes) -> None:
+        await self._step("write")
+        self._peripheral.when_written(self._peripheral, characteristic.uuid, value)
 
     async def subscribe(self, characteristic: Characteristic, received: Callable[[bytes], None]) -> None:
         await self._step("subscribe")

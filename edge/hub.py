@@ -17,8 +17,9 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge import identity, status
@@ -32,6 +33,8 @@ from edge.uplink import Uplink
 
 if TYPE_CHECKING:
     from edge.collect import Collector
+    from edge.collects import Collects
+    from edge.intake import Intake
     from edge.radio import Radio
 
 RADIO_AFTER_S: Final = 1.0
@@ -100,7 +103,9 @@ class HubAgent:
             clock=self._clock,
             on_event=self._uplink_event,
         )
+        self._intake: Intake | None = None
         self._collector: Collector | None = None
+        self._collectors: dict[str, Collects] = {}
         self._begun_at = 0.0
         self._radio_may_start = asyncio.Event()
         self._watch = Watch()
@@ -154,28 +159,42 @@ class HubAgent:
     # Collecting
 
     async def _collect(self) -> None:
-        if not self._config.device:
-            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RADIO_AFTER_S):
                 await self._radio_may_start.wait()
-        from edge.collect import Collector  # noqa: PLC0415  not before what waited has left: see the top
-        from edge.intake import Intake  # noqa: PLC0415  with it
+        from edge.intake import Intake  # noqa: PLC0415  not before what waited has left: see the top
 
-        if self._radio is None:
-            self._radio = _bluetooth(self._config)
-        self._collector = collector = Collector(
-            radio=self._radio,
-            devices=[(device.address, device.label) for device in self._config.device],
-            intake=Intake(put=self._outbox.put, stored=self._uplink.wake),
-            now=self._clock.now,
-            idle_timeout_s=self._config.ble.idle_timeout_s,
-            connections=self._config.ble.connections,
-        )
-        self._watch.add("collecting", lambda: collector.progress)
+        self._intake = Intake(put=self._outbox.put, stored=self._uplink.wake)
+        self._collectors = dict(self._kinds(self._intake))
+        for name, collector in self._collectors.items():
+            self._watch.add(name, partial(getattr, collector, "progress"))
         gc.collect()
         gc.freeze()  # what is there now stays: collecting what a session leaves (edge.ble) then takes a millisecond
-        await collector.run()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, collector in self._collectors.items():
+                    group.create_task(collector.run(), name=name)
+                group.create_task(self._intake.run(), name="held readings")
+        finally:
+            self._intake.close()
+
+    def _kinds(self, intake: "Intake") -> "Iterator[tuple[str, Collects]]":
+        """What is configured, and only that: each kind is imported for who has such a device."""
+        config = self._config
+        if config.device:
+            from edge.collect import Collector  # noqa: PLC0415  as above
+
+            if self._radio is None:
+                self._radio = _bluetooth(config)
+            self._collector = Collector(
+                radio=self._radio,
+                devices=[(device.address, device.label) for device in config.device],
+                intake=intake,
+                now=self._clock.now,
+                idle_timeout_s=config.ble.idle_timeout_s,
+                connections=config.ble.connections,
+            )
+            yield "collecting", self._collector
 
     def _uplink_event(self, name: str, fields: Mapping[str, Field]) -> None:
         event(name, logging.WARNING if name in WARNINGS else logging.INFO, **fields)
@@ -212,9 +231,9 @@ class HubAgent:
                 "scanning": collector.scanning,
                 "fault": collector.radio_fault,
             },
-            "held": collector.intake.held if collector else 0,
-            "dropped": collector.intake.dropped if collector else 0,
-            "devices": [asdict(device) for device in (collector.states() if collector else ())],
+            "held": self._intake.held if self._intake else 0,
+            "dropped": self._intake.dropped if self._intake else 0,
+            "devices": [asdict(device) for each in self._collectors.values() for device in each.states()],
         }
 
 

@@ -1,9 +1,10 @@
 """From the radio's callback into the outbox: committed at once, in order of arrival.
 
-`take` returns after the commit, so nothing that was counted is lost when the hub is killed. What the outbox refuses
+One for all transports. `take` returns after the commit, so nothing that was counted is lost when the hub is killed. What the outbox refuses
 for the moment (the disk is full) is held in memory, later readings queue behind it, and `retry` puts them in order.
 """
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from edge.outbox import OutboxError
 
 MAX_HELD: Final = 2000
 """Readings in memory while the outbox takes none: under 1 MB, and a day of a busy home."""
+RETRY_S: Final = 1.0
 
 
 class Intake:
@@ -64,3 +66,15 @@ class Intake:
             if count:
                 event("held_readings_stored", count=count, held=len(self._held))
                 self._stored()
+
+    async def run(self) -> None:
+        """Try again each second, for ever."""
+        while True:
+            await asyncio.sleep(RETRY_S)
+            self.retry()
+
+    def close(self) -> None:
+        """The last try, when nothing more will come."""
+        self.retry()
+        if self._held:
+            event("readings_lost", logging.ERROR, count=self.held)

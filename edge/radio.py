@@ -41,6 +41,8 @@ class Characteristic:
     readable: bool = False
     notifies: bool = False
     """It can notify or indicate."""
+    writable: bool = False
+    """It takes a write that it answers."""
 
 
 class Link(Protocol):
@@ -55,6 +57,10 @@ class Link(Protocol):
         ...
 
     async def read(self, characteristic: Characteristic) -> bytes: ...
+
+    async def write(self, characteristic: Characteristic, value: bytes) -> None:
+        """Write, and wait for the device's answer; RadioError with its reason if it refuses."""
+        ...
 
     async def subscribe(self, characteristic: Characteristic, received: Callable[[bytes], None]) -> None:
         """Enable notifications or indications; `received` is called with each, in order, in the event loop."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edge import collect
+from edge import collect, intake
 from edge.attention import FIRST_PAUSE_S
 from edge.collect import Collector
 from edge.fake_radio import OPERATION_S, FakePeripheral, FakeRadio
@@ -91,15 +91,18 @@ async def collecting(
         now=now,
         connections=connections,
     )
+    retrying = asyncio.create_task(collector.intake.run())
     task = asyncio.create_task(collector.run())
     await asyncio.sleep(0.01)
     try:
         yield collector
         assert not task.done(), "collecting ended by itself"
     finally:
+        retrying.cancel()
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        collector.intake.close()
     assert not radio.open, "a connection was left open"
     assert all(link.closed for link in radio.links), "a link was not closed"
 
@@ -376,7 +379,7 @@ async def test_a_full_outbox_loses_nothing_and_changes_no_order() -> None:
         store.refuses = True
         device.notify(SPOT_CHECK, values[5])
         store.refuses = False
-        await asyncio.sleep(collect.RETRY_PUT_S + 0.1)
+        await asyncio.sleep(intake.RETRY_S + 0.1)
         assert collector.intake.held == 0
     assert [reading.value for reading in store.readings] == values
 

@@ -1,0 +1,34 @@
+"""What the hub asks of whoever collects, whatever the transport: `edge.collect` (Bluetooth LE) and its neighbours."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceState:
+    """What `status` shows of one listed device; ages in seconds."""
+
+    device: str
+    label: str
+    connected: bool
+    readings: int
+    sessions: int
+    seen_s: float | None
+    read_s: float | None
+
+
+class Collects(Protocol):
+    """One kind of transport with all its devices. It commits readings through an `edge.intake.Intake`."""
+
+    @property
+    def progress(self) -> int:
+        """Rises at least every 10 s while it lives; the watchdog looks at it."""
+        ...
+
+    def states(self) -> tuple[DeviceState, ...]:
+        """Its devices, for `status`."""
+        ...
+
+    async def run(self) -> None:
+        """Collect until cancelled, then let go within 4 s. No device, port or adapter ends it."""
+        ...
