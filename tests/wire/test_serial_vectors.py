@@ -9,7 +9,17 @@ from tests.wire.vectors import Vector, load
 from wire.errors import DecodeError
 from wire.measurement import Measurement, MeasurementStatus
 from wire.measurement_json import dumps, loads
-from wire.serial import ALIASES, NAMES, LungMonitorStream, SerialFormat, decode, describe, format_name
+from wire.serial import (
+    ALIASES,
+    FORMAT_NUMBERS,
+    NAMES,
+    LungMonitorStream,
+    SerialFormat,
+    decode,
+    describe,
+    format_name,
+    format_of,
+)
 
 VECTORS = load("serial.json")
 GOOD = [vector for vector in VECTORS if "invalid" not in vector.expected]
@@ -149,3 +159,16 @@ def test_every_vector_names_its_source_and_licence_and_every_format_has_one() ->
 def test_every_format_has_a_name_and_every_alias_a_format() -> None:
     assert set(NAMES) == {*SerialFormat, *ALIASES}
     assert len({format_name(format_) for format_ in SerialFormat}) == len(SerialFormat)
+
+
+def test_a_format_is_named_by_its_number_in_evidence_and_no_other_number_is_one() -> None:
+    assert {number: format_of(number).value for number in range(1, 5)} == {
+        1: "nonin-df8",
+        2: "nonin-df13",
+        3: "nonin-reply",
+        4: "vitalograph-lung-monitor",
+    }
+    assert set(FORMAT_NUMBERS) == set(SerialFormat)
+    for number in (0, 5, -1, 1 << 53):
+        with pytest.raises(DecodeError):
+            format_of(number)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from wire.errors import DecodeError
 from wire.measurement import Measurement
 from wire.serial import nonin, vitalograph
 from wire.serial.nonin import NoninStream
@@ -17,6 +18,7 @@ from wire.serial.vitalograph import LungMonitorStream
 
 __all__ = [
     "ALIASES",
+    "FORMAT_NUMBERS",
     "NAMES",
     "Counts",
     "Frame",
@@ -26,6 +28,7 @@ __all__ = [
     "decode",
     "describe",
     "format_name",
+    "format_of",
 ]
 
 
@@ -49,6 +52,17 @@ _CODECS: Final[Mapping[SerialFormat, _Codec]] = {
     ),
 }
 
+FORMAT_NUMBERS: Final[Mapping[SerialFormat, int]] = MappingProxyType(
+    {
+        SerialFormat.NONIN_DF8: 1,
+        SerialFormat.NONIN_DF13: 2,
+        SerialFormat.NONIN_REPLY: 3,
+        SerialFormat.VITALOGRAPH_LUNG_MONITOR: 4,
+    }
+)
+"""How evidence names a format (docs/wire.md, `SerialFrame`): fixed for ever, whatever the names become."""
+_FORMATS: Final = {number: format_ for format_, number in FORMAT_NUMBERS.items()}
+
 ALIASES: Final[Mapping[str, SerialFormat]] = MappingProxyType({"vitalograph": SerialFormat.VITALOGRAPH_LUNG_MONITOR})
 NAMES: Final = (*(format_.value for format_ in SerialFormat), *ALIASES)
 """What people may call a format."""
@@ -57,6 +71,14 @@ NAMES: Final = (*(format_.value for format_ in SerialFormat), *ALIASES)
 def format_name(format_: SerialFormat) -> str:
     """What a format is called in a headline."""
     return _CODECS[format_].name
+
+
+def format_of(number: int) -> SerialFormat:
+    """The format of this number; DecodeError (at byte 0) if there is none."""
+    format_ = _FORMATS.get(number)
+    if format_ is None:
+        raise DecodeError(f"no serial format has the number {number}", 0)
+    return format_
 
 
 def decode(format_: SerialFormat, frame: bytes) -> tuple[Measurement, ...]:
