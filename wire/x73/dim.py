@@ -28,6 +28,7 @@ VALUE_MAP: Final[ListOf[MapEntry]] = ListOf(MapEntry)
 HANDLE_MAPS: Final[ListOf[HandleMap]] = ListOf(HandleMap)
 TYPES: Final[ListOf[Type]] = ListOf(Type)
 CODES: Final = ListOf(U16)
+ATTRIBUTES: Final[ListOf[Attribute]] = ListOf(Attribute)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
-    """The configuration is agreed. The caller may keep it under (system-id, config-id)."""
+    """The configuration is agreed. The caller may keep it under (system-id, config-id).
+
+    `configuration.encode()` is the agent's configuration report, byte for byte.
+    """
 
     system_id: bytes
     configuration: Configuration
@@ -75,10 +78,11 @@ class ConfigRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributesRead:
-    """A GET's answer: the attributes of the MDS (handle 0) or of a PM-store."""
+    """A GET's answer: the attributes of the MDS (handle 0) or of a PM-store, and their list as it stood in the APDU."""
 
     handle: int
     attributes: Mapping[int, bytes]
+    encoded: bytes = b""
 
     @property
     def wants_time(self) -> bool:
@@ -142,7 +146,10 @@ class TransferStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentData:
-    """Entries of a segment. Confirm as with `Reported`: only what is durable."""
+    """Entries of a segment. Confirm as with `Reported`: only what is durable.
+
+    `segment` is what the listing said of it, without which the entries mean nothing; None if it was not listed.
+    """
 
     apdu: bytes
     handle: int
@@ -153,6 +160,7 @@ class SegmentData:
     measurements: tuple[Measurement, ...] = ()
     test_measurements: tuple[Measurement, ...] = ()
     fault: DecodeError | None = None
+    segment: SegmentInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

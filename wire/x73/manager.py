@@ -379,6 +379,7 @@ class Manager(Requester):
             measurements=understood.measurements,
             test_measurements=understood.test_measurements,
             fault=understood.fault,
+            segment=self._understanding.listed(report.handle, data.descr.instance),
         )
         # From here the caller's disk is awaited, not the agent.
         self._transfers.pop((report.handle, data.descr.instance), None)

@@ -23,7 +23,7 @@ from wire.x73.apdu import (
     SetResult,
 )
 from wire.x73.codes import MDS_HANDLE, Action, Attr, FunctionalUnits
-from wire.x73.dim import Configuration, read_all
+from wire.x73.dim import ATTRIBUTES, Configuration, encoded, read_all
 from wire.x73.events import (
     AttributesRead,
     DataRequested,
@@ -199,7 +199,8 @@ class Requester(Session):
         if message.handle == MDS_HANDLE:
             self.mds = attributes
             self._understanding.read_mds(attributes)
-        self._tell(AttributesRead(handle=message.handle, attributes=attributes))
+        encoded_list = encoded(ATTRIBUTES, message.attributes)
+        self._tell(AttributesRead(handle=message.handle, attributes=attributes, encoded=encoded_list))
 
     def _was_set(self, message: Message, now: float) -> None:  # noqa: ARG002 - answers come with a time
         if isinstance(message, SetResult):

@@ -68,6 +68,10 @@ class Understanding:
         """What the segments of a store hold."""
         self._segments |= {(handle, each.instance): each for each in segments}
 
+    def listed(self, handle: int, instance: int) -> SegmentInfo | None:
+        """What was said of one segment."""
+        return self._segments.get((handle, instance))
+
     def end(self) -> None:
         """The association is over."""
         self._decoder = None

@@ -382,6 +382,7 @@ def test_stored_measurements_are_listed_transferred_and_cleared_only_when_durabl
     portions = only(SegmentData, pair.of_manager)
     assert [portion.descr.entry_index for portion in portions] == [0, 341, 682]
     assert [portion.fault for portion in portions] == [None] * 3
+    assert [listed.segments[0]] * 3 == [portion.segment for portion in portions]
     measured = [m for portion in portions for m in portion.measurements]
     assert len(measured) == 2 * ENTRIES
     assert [str(m.value) for m in measured[:4]] == ["90", "72", "91", "72"]

@@ -207,7 +207,9 @@ def test_an_empty_standard_configuration_is_answered_as_unknown() -> None:
 @pytest.mark.parametrize("specialization", SPECIALIZATIONS.values(), ids=lambda s: str(s.number))
 def test_every_specialization_associates_and_its_mds_is_read(specialization: Specialization) -> None:
     pair = joined(specialization.extended, number=specialization.number)
-    assert len(only(AttributesRead, pair.of_manager)) == 1
+    (read,) = only(AttributesRead, pair.of_manager)
+    (answer,) = [each for said, each in pair.said if said == "A>M" and each[8:10] == b"\x02\x03"]
+    assert (answer[14:], pair.manager.mds) == (read.encoded, read.attributes)
     for declared in specialization.extended.by_handle.values():
         scan = (PersonScan(person=None, fixed=(ObservationFixed(handle=declared.handle, data=sample_data(declared)),)),)
         pair.of_agent += pair.agent.report(scan, NOW, event_type=Noti.SCAN_REPORT_FIXED)
