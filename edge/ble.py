@@ -63,12 +63,16 @@ def _radio_faults(step: str) -> Iterator[None]:
 class BleakRadio:
     """One adapter of this machine."""
 
-    def __init__(self, *, adapter: str, wanted: Collection[bytes]) -> None:
-        """`wanted`: the addresses to report; whatever else is in the air only counts as heard."""
-        self._adapter = adapter
-        self._wanted = {address.hex(":").upper(): address for address in wanted}
+    def __init__(self, *, adapter: str, wanted: Collection[bytes] = ()) -> None:
+        self.adapter = adapter
         self.heard = 0
+        self.lost = Event()
         self._last: dict[bytes, object] = {}
+        self.want(wanted)
+
+    def want(self, addresses: Collection[bytes]) -> None:
+        """Report these devices from now on; whatever else is in the air only counts as heard."""
+        self._wanted = {address.hex(":").upper(): address for address in addresses}
 
     @asynccontextmanager
     async def scan(self, seen: Callable[[Sighting], None]) -> AsyncIterator[None]:
@@ -83,7 +87,7 @@ class BleakRadio:
         self._last.clear()
         with _radio_faults("scan"):
             # Every advertisement, not only those with news: a device that is switched on twice says the same twice.
-            scanner = BleakScanner(detected, bluez={"adapter": self._adapter, "filters": {"DuplicateData": True}})
+            scanner = BleakScanner(detected, bluez={"adapter": self.adapter, "filters": {"DuplicateData": True}})
             async with asyncio.timeout(BUS_S):
                 await scanner.start()
         try:
@@ -106,7 +110,7 @@ class BleakRadio:
             raise TypeError(device)
         gone = Event()
         with _radio_faults("connect"):
-            client = BleakClient(device, lambda _: gone.set(), bluez={"adapter": self._adapter})
+            client = BleakClient(device, lambda _: gone.set(), bluez={"adapter": self.adapter})
             await client.connect()
             try:
                 return BleakLink(client, gone)
@@ -115,7 +119,7 @@ class BleakRadio:
                 raise
 
     async def _connected(self) -> list[BLEDevice]:
-        adapter = await BleakAdapter.get(bluez={"adapter": self._adapter})
+        adapter = await BleakAdapter.get(bluez={"adapter": self.adapter})
         return await adapter.get_connected_devices([format_uuid(service) for service in SERVICES])
 
     def _advertised(self, address: bytes, data: AdvertisementData) -> bool:
@@ -190,6 +194,19 @@ class BleakLink:
                     await self._client.stop_notify(theirs)
                 await self._client.start_notify(theirs, called)
             self._subscribed.append(theirs)
+
+    async def pair(self) -> None:
+        """Make a bond. It must be one that BlueZ makes without an agent ("just works"); nothing if there is one.
+
+        Not needed where there is a bond: BlueZ encrypts by itself when the device asks for it.
+        """
+        with _radio_faults("pair"):
+            await self._client.pair()
+
+    async def forget(self) -> None:
+        """Drop the bond, and with it all that BlueZ knows of the device; that disconnects."""
+        with _radio_faults("forget"):
+            await self._client.unpair()
 
     async def close(self) -> None:
         """Notifications off first (A&D devices insist), then disconnect; in any case release the D-Bus connection."""

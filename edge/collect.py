@@ -39,11 +39,11 @@ CLOSE_S: Final = 4.0
 """Also what one session may cost at SIGTERM."""
 TICK_S: Final = 5.0
 """The longest that the scanning task sleeps without a sign of progress."""
-DEAF_TICKS: Final = 12
-"""Nothing heard from any device for a minute: scan anew, as adapters stop without saying so."""
+DEAF_TICKS: Final = 4
+"""Nothing heard from any device for 20 s: scan anew, as adapters stop without saying so."""
 FIRST_RETRY_S: Final = 1.0
-LONGEST_RETRY_S: Final = 30.0
-"""An adapter that comes back is used within half a minute."""
+LONGEST_RETRY_S: Final = 10.0
+"""An adapter that comes back is used that soon."""
 MAX_CONTEXT: Final = 32
 """wire.batch takes no more."""
 MAX_NAME_BYTES: Final = 248
@@ -86,7 +86,9 @@ class Collector:
     ) -> None:
         """`devices`: address and label of each."""
         self._radio = radio
-        self._listed = {address: _Listed(address, label) for address, label in devices}
+        self._listed: dict[bytes, _Listed] = {}
+        self._attending: dict[bytes, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
         self.intake = intake
         self._now = now
         self._idle_timeout_s = idle_timeout_s
@@ -95,6 +97,22 @@ class Collector:
         self.radio_fault: str | None = None
         self.progress = 0
         """Rises at least every TICK_S while scanning lives."""
+        self.keep(devices)
+
+    def keep(self, devices: Iterable[tuple[bytes, str]]) -> None:
+        """Read these (address and label) and no others from now on. A session with one that is not listed any more ends."""
+        labels = dict(devices)
+        for address in self._listed.keys() - labels.keys():
+            del self._listed[address]
+            if address in self._attending:
+                self._attending.pop(address).cancel()
+        for address, label in labels.items():
+            if address in self._listed:
+                self._listed[address].label = label
+            else:
+                self._listed[address] = _Listed(address, label)
+                self._attend_to(address)
+        self._radio.want(labels.keys())
 
     def states(self) -> tuple[DeviceState, ...]:
         """The listed devices, for `status`."""
@@ -118,10 +136,15 @@ class Collector:
 
     async def run(self) -> None:
         """Collect until cancelled; then end every session properly, within CLOSE_S, and give back the radio."""
-        async with asyncio.TaskGroup() as group:
-            for listed in self._listed.values():
-                group.create_task(self._attend(listed), name=f"device {listed.hash}")
-            group.create_task(self._scan(), name="scan")
+        async with asyncio.TaskGroup() as self._group:
+            for address in self._listed:
+                self._attend_to(address)
+            self._group.create_task(self._scan(), name="scan")
+
+    def _attend_to(self, address: bytes) -> None:
+        if self._group is not None:
+            listed = self._listed[address]
+            self._attending[address] = self._group.create_task(self._attend(listed), name=f"device {listed.hash}")
 
     # Scanning
 
@@ -147,11 +170,15 @@ class Collector:
             retry_s = min(2 * retry_s, LONGEST_RETRY_S)
 
     async def _while_it_hears(self) -> None:
-        """Return when the radio has heard no device at all for DEAF_TICKS, connected ones aside."""
+        """Return when the scan is lost, or the radio has heard no device at all for DEAF_TICKS, connected ones aside."""
         deaf = 0
         heard = self._radio.heard
         while deaf < DEAF_TICKS:
-            await self._pause(TICK_S)
+            self.progress += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._radio.lost.wait()
+                    return
             deaf = deaf + 1 if self._radio.heard == heard else 0
             heard = self._radio.heard
 

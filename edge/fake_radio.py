@@ -6,7 +6,7 @@ leaves makes every further operation fail; each operation takes its time.
 
 import asyncio
 from asyncio import Event
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ class FakePeripheral:
     """A device with readable values and measurements to subscribe to.
 
     `when_written` is called with each write before it is answered. `faults` maps a step ("connect", "read", "write",
-    "subscribe", "close") to what happens there: an exception is raised,
+    "subscribe", "pair", "forget", "close") to what happens there: an exception is raised,
     "leave" ends the connection, "hang" never answers.
     """
 
@@ -66,6 +66,8 @@ class FakeLink:
         self._peripheral = peripheral
         self.gone = Event()
         self.closed = False
+        self.paired = False
+        self.forgotten = False
         uuids = list(dict.fromkeys([*peripheral.values, *peripheral.measurements, *peripheral.writable]))
         self.characteristics: Sequence[Characteristic] = tuple(
             Characteristic(
@@ -102,6 +104,15 @@ class FakeLink:
         self._peripheral.subscribers[characteristic.uuid] = received
         self._peripheral.when_subscribed(self._peripheral)
 
+    async def pair(self) -> None:
+        await self._step("pair")
+        self.paired = True
+
+    async def forget(self) -> None:
+        await self._step("forget")
+        self.forgotten = True
+        self.end()
+
     async def close(self) -> None:
         self.closed = True
         if not self.gone.is_set():
@@ -114,7 +125,10 @@ class FakeRadio:
 
     def __init__(self, *peripherals: FakePeripheral) -> None:
         self.peripherals = {peripheral.address: peripheral for peripheral in peripherals}
+        self.adapter = "hci0"
         self.heard = 0
+        self.lost = Event()
+        self.wanted: frozenset[bytes] = frozenset()
         self.fault: RadioError | None = None
         """Why scanning cannot start, while set."""
         self.scans = 0
@@ -129,11 +143,15 @@ class FakeRadio:
             self.heard += 1
             self._seen(Sighting(address=address, name=name))
 
+    def want(self, addresses: Collection[bytes]) -> None:
+        self.wanted = frozenset(addresses)
+
     @asynccontextmanager
     async def scan(self, seen: Callable[[Sighting], None]) -> AsyncIterator[None]:
         if self.fault is not None:
             raise self.fault
         self.scans += 1
+        self.lost.clear()
         self._seen = seen
         try:
             yield

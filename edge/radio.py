@@ -4,7 +4,7 @@
 """
 
 from asyncio import Event
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -66,6 +66,14 @@ class Link(Protocol):
         """Enable notifications or indications; `received` is called with each, in order, in the event loop."""
         ...
 
+    async def pair(self) -> None:
+        """Make a bond, without questions to anybody ("just works"); nothing if there is one."""
+        ...
+
+    async def forget(self) -> None:
+        """Drop the bond. That ends the connection, too; `close` stays to be called."""
+        ...
+
     async def close(self) -> None:
         """End subscriptions and connection. To be called once, also when the connection is gone."""
         ...
@@ -73,6 +81,20 @@ class Link(Protocol):
 
 class Radio(Protocol):
     """One adapter."""
+
+    @property
+    def adapter(self) -> str:
+        """Its name as the system has it now, as in "hci0"."""
+        ...
+
+    @property
+    def lost(self) -> Event:
+        """Set when the scan that was entered cannot go on and must be left; entering the next one mends what it can."""
+        ...
+
+    def want(self, addresses: Collection[bytes]) -> None:
+        """Report these devices from now on; whatever else is in the air only counts as heard."""
+        ...
 
     @property
     def heard(self) -> int:

@@ -329,7 +329,7 @@ async def test_a_radio_that_fails_is_tried_again_with_pauses_and_used_when_it_is
         assert (collector.scanning, collector.radio_fault) == (False, "no-bluetooth")
         assert caplog.messages == ["scan_failed"], "one fault is one event"
         radio.fault = None
-        await asyncio.sleep(31)
+        await asyncio.sleep(collect.LONGEST_RETRY_S + 1)
         assert (collector.scanning, collector.radio_fault) == (True, None)
         radio.advertise(OXIMETER)
         await asyncio.sleep(1)
@@ -337,15 +337,45 @@ async def test_a_radio_that_fails_is_tried_again_with_pauses_and_used_when_it_is
     assert len(store.readings) == 1
 
 
-async def test_a_radio_that_hears_nothing_for_a_minute_is_started_anew() -> None:
+async def test_a_radio_that_hears_nothing_at_all_for_a_while_is_started_anew() -> None:
     radio = FakeRadio(oximeter())
     async with collecting(radio, Store()):
-        await asyncio.sleep(61)
+        await asyncio.sleep(collect.DEAF_TICKS * collect.TICK_S + 1)
         assert radio.scans == 2
         for _ in range(120):
             radio.advertise(CUFF[::-1])
             await asyncio.sleep(1)
         assert radio.scans == 2
+
+
+async def test_a_scan_that_is_lost_is_left_at_once_and_begun_anew() -> None:
+    device = oximeter(measure_and_leave)
+    radio = FakeRadio(device)
+    store = Store()
+    async with collecting(radio, store):
+        radio.lost.set()
+        await asyncio.sleep(0.1)
+        assert radio.scans == 2
+        radio.advertise(OXIMETER)
+        await asyncio.sleep(2)
+    assert len(store.readings) == 1
+
+
+async def test_a_device_listed_while_the_hub_runs_is_read_and_one_that_is_listed_no_more_is_let_go() -> None:
+    store = Store()
+    radio = FakeRadio(oximeter(measure), FakePeripheral(address=CUFF, measurements=(BLOOD_PRESSURE,)))
+    async with collecting(radio, store, listed=(OXIMETER,)) as collector:
+        radio.advertise(OXIMETER)
+        await asyncio.sleep(2)
+        assert [link.closed for link in radio.links] == [False]
+        collector.keep([(CUFF, "cuff")])
+        assert radio.wanted == {CUFF}
+        radio.advertise(OXIMETER)
+        radio.advertise(CUFF)
+        await asyncio.sleep(2)
+        assert [link.closed for link in radio.links] == [True, False]
+        assert [(state.label, state.connected) for state in collector.states()] == [("cuff", True)]
+    assert [reading.device.address for reading in store.readings] == [OXIMETER]
 
 
 async def test_scanning_shows_progress_to_the_watchdog_whether_it_works_or_not() -> None:
