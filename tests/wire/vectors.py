@@ -20,6 +20,7 @@ class Vector:
     hex: str
     expected: dict[str, Any]
     note: str = ""
+    device: str = ""
 
     @property
     def value(self) -> bytes:
