@@ -21,6 +21,7 @@ from bridge.registry import RegistryError
 from wire.batch import open_batch
 from wire.cose import load_public_key_pem, thumbprint
 from wire.errors import KeyFileError
+from wire.evidence import AgentReport, Evidence, Reading
 
 OK: Final = 0
 USAGE: Final = 2
@@ -176,17 +177,28 @@ def quarantine_show(ledger: Ledger, number: int) -> JSON:
         entry = ledger.entry(item.reading_id)
         batch = open_batch(ledger.envelope(entry.batch), ledger.registry.key_of_evidence)
         verified = batch.readings[entry.seq - batch.first]
-        characteristic = verified.reading.characteristic
         shown |= {
             "evidence": verified.encoded.hex(),
             "device": verified.reading.device.address.hex(":").upper(),
-            "characteristic": f"{characteristic:04X}" if isinstance(characteristic, int) else characteristic.hex(),
-            "value": verified.reading.value.hex(),
+            **_bytes_of(verified.reading),
             "received": _time(verified.reading.received.wall_us),
             "patient": entry.patient,
             "batch": entry.batch.hex(),
         }
     return shown
+
+
+def _bytes_of(evidence: Evidence) -> JSON:
+    """What the device itself sent, and what says how to read it."""
+    if isinstance(evidence, Reading):
+        characteristic = evidence.characteristic
+        named = f"{characteristic:04X}" if isinstance(characteristic, int) else characteristic.hex()
+        return {"characteristic": named, "value": evidence.value.hex()}
+    if isinstance(evidence, AgentReport):
+        configuration = evidence.configuration
+        named = f"{configuration:04X}" if isinstance(configuration, int) else configuration.hex()
+        return {"configuration": named, "apdu": evidence.apdu.hex()}
+    return {"format": evidence.format, "frame": evidence.frame.hex()}
 
 
 def redrivable(ledger: Ledger, numbers: Iterable[int], reason: str | None) -> list[int]:

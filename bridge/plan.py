@@ -13,7 +13,7 @@ from bridge.log import fault
 from bridge.registry import Registry
 from wire.batch import VerifiedReading
 from wire.errors import DecodeError
-from wire.evidence import Clock, Reading
+from wire.evidence import Clock, Evidence, Reading
 from wire.gatt import decode_reading
 
 NO_PATIENT = "no-patient"
@@ -74,9 +74,13 @@ class Planner:
             return Unplannable(reason=INTERNAL, detail="the translation has no Observation")
         return Planned(patient=chosen, translated=translated)
 
-    def _patient(self, reading: Reading, hub: str, sealed: Clock) -> str | Doubt:
+    def _patient(self, reading: Evidence, hub: str, sealed: Clock) -> str | Doubt:
         assignments = self._registry.assignments(hub)
         users: set[int | None] = set()
         if needs_user(assignments, reading.device.address):
-            users = {measurement.user for measurement in decode_reading(reading)}
+            users = (
+                {measurement.user for measurement in decode_reading(reading)}
+                if isinstance(reading, Reading)
+                else {None}
+            )
         return patient_for(assignments, reading.device.address, users, received_at(reading.received, sealed))

@@ -10,12 +10,12 @@ that nobody verified the bridge knows no epoch.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Final, NoReturn
+from typing import Final
 
 from wire import cbor, cose
-from wire.batch import MAX_INTEGER
 from wire.cose import PublicKey, Signer
-from wire.errors import EnvelopeError, Refusal
+from wire.errors import Refusal
+from wire.items import MAX_INTEGER, malformed, need
 from wire.topics import is_hub_id
 from wire.verified import vouch
 
@@ -59,18 +59,18 @@ class Receipt:
     digest: bytes | None = None
 
     def __post_init__(self) -> None:
-        _need(is_hub_id(self.hub), "a hub id is 1 to 36 of a-z, 0-9 and hyphen")
-        _need(0 <= self.time_us <= MAX_INTEGER, "a time is from 0 to 2^53 - 1 microseconds")
-        _need(self.epoch is None or len(self.epoch) == 8, "an epoch is 8 bytes")
-        _need(self.next is None or 1 <= self.next <= MAX_INTEGER, "next is from 1 to 2^53 - 1")
-        _need(self.chain is None or len(self.chain) == 32, "a chain value is 32 bytes")
-        _need(self.digest is None or len(self.digest) == 32, "a digest is 32 bytes")
+        need(is_hub_id(self.hub), "a hub id is 1 to 36 of a-z, 0-9 and hyphen")
+        need(0 <= self.time_us <= MAX_INTEGER, "a time is from 0 to 2^53 - 1 microseconds")
+        need(self.epoch is None or len(self.epoch) == 8, "an epoch is 8 bytes")
+        need(self.next is None or 1 <= self.next <= MAX_INTEGER, "next is from 1 to 2^53 - 1")
+        need(self.chain is None or len(self.chain) == 32, "a chain value is 32 bytes")
+        need(self.digest is None or len(self.digest) == 32, "a digest is 32 bytes")
         present = frozenset(name for name in _POSITION if getattr(self, name) is not None)
         if self.digest is None:
-            _need(self.refused is None, "a refusal names what it refuses by digest")
-            _need(present in (_POSITION, _NOTHING), "epoch, next and chain come together")
+            need(self.refused is None, "a refusal names what it refuses by digest")
+            need(present in (_POSITION, _NOTHING), "epoch, next and chain come together")
         else:
-            _need(present == _RULES[self.refused], f"epoch, next and chain do not fit {self.refused or 'acceptance'}")
+            need(present == _RULES[self.refused], f"epoch, next and chain do not fit {self.refused or 'acceptance'}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
@@ -109,14 +109,14 @@ def open_receipt(envelope: bytes, keys: Callable[[bytes], PublicKey | None]) -> 
 
 def _decode(item: object) -> Receipt:
     if type(item) is not dict or not {1, 2, 3} <= item.keys() <= set(range(1, 9)):
-        _malformed("a receipt is a map with the keys 1 to 3, and 4 to 8 as it needs them")
+        malformed("a receipt is a map with the keys 1 to 3, and 4 to 8 as it needs them")
     for key, (name, kind) in _FIELDS.items():
         if key in item and type(item[key]) is not kind:
-            _malformed(f"{name} is not of its type")
+            malformed(f"{name} is not of its type")
     if item[1] != VERSION:
-        _malformed(f"a receipt of another version than {VERSION}")
+        malformed(f"a receipt of another version than {VERSION}")
     if 7 in item and item[7] not in _REFUSALS:
-        _malformed("an unknown word of refusal")
+        malformed("an unknown word of refusal")
     return Receipt(
         hub=item[2],
         time_us=item[3],
@@ -139,12 +139,3 @@ _FIELDS: Final = {
     8: ("digest", bytes),
 }
 _REFUSALS: Final = frozenset(Refusal)
-
-
-def _need(holds: bool, rule: str) -> None:
-    if not holds:
-        _malformed(rule)
-
-
-def _malformed(message: str) -> NoReturn:
-    raise EnvelopeError(Refusal.MALFORMED, message)

@@ -29,7 +29,7 @@ from bridge.fhir.times import Coincident, Timing, at_its_word, device_clock, rec
 from wire import measurement_json
 from wire.batch import encode_reading
 from wire.errors import WireError
-from wire.evidence import Clock, Reading
+from wire.evidence import Clock, Evidence, Reading
 from wire.gatt import decode, service_of, short_uuid
 from wire.gatt.device_information import device_information
 from wire.measurement import Measurement
@@ -74,7 +74,7 @@ class Translated:
 
 
 def translate_reading(
-    reading: Reading,
+    reading: Evidence,
     *,
     sealed: Clock,
     hub: str,
@@ -88,6 +88,8 @@ def translate_reading(
     `sealed` is the hub's clock when it signed the batch, `timezone` where the hub stands. `encoded` is the reading as
     `wire.batch.encode_reading` wrote it, for who has it at hand.
     """
+    if not isinstance(reading, Reading):
+        raise Untranslatable(Reason.UNDECODABLE, "evidence of a kind that this bridge cannot decode yet")
     try:
         measurements = decode(reading.characteristic, reading.value)
     except WireError as fault:

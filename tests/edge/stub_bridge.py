@@ -56,6 +56,7 @@ class StubBridge:
         assert opened.first <= expected, "a gap"
         for reading in opened.readings:
             if reading.seq >= expected:
+                assert isinstance(reading.reading, Reading)
                 self.readings.append(reading.reading)
                 expected, chain = reading.seq + 1, reading.chain
         self._chains[opened.epoch] = expected, chain

@@ -77,7 +77,9 @@ class Collected:
         self.news = asyncio.Event()
 
     def put(self, encoded: bytes) -> int:
-        self.readings.append(parse_reading(encoded))
+        reading = parse_reading(encoded)
+        assert isinstance(reading, Reading)
+        self.readings.append(reading)
         self.news.set()
         return len(self.readings)
 

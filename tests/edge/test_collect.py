@@ -45,7 +45,9 @@ class Store:
         if self.refuses:
             raise OutboxFull("no room")
         self.when_put()
-        self.readings.append(parse_reading(encoded))
+        reading = parse_reading(encoded)
+        assert isinstance(reading, Reading)
+        self.readings.append(reading)
         return len(self.readings)
 
     def wake(self) -> None:

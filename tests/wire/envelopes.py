@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from wire.batch import GENESIS, MAX_INTEGER, HubKey, VerifiedBatch, encode_reading, open_batch, seal_batch
 from wire.cose import KeySigner, PublicKey
-from wire.evidence import Clock, ClockState, Context, Device, Reading
+from wire.evidence import (
+    AgentContext,
+    AgentContextKind,
+    AgentReport,
+    Clock,
+    ClockState,
+    Context,
+    Device,
+    Evidence,
+    Reading,
+    SerialFrame,
+)
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 
@@ -36,6 +47,17 @@ READING = Reading(
     context=(Context(characteristic=0x2A24, mono_us=4_000_000, value=b"M1"),),
 )
 
+AGENT_REPORT = AgentReport(
+    device=Device(address=bytes.fromhex("1133557799bbddff"), name="Oximeter 2"),
+    received=CLOCK,
+    configuration=0x0190,
+    apdu=bytes.fromhex("e700000211"),
+    context=(AgentContext(kind=AgentContextKind.MDS, mono_us=4_000_000, value=bytes(4)),),
+)
+SERIAL_FRAME = SerialFrame(
+    device=Device(address=bytes.fromhex("001c05000001")), received=CLOCK, format=1, frame=bytes.fromhex("80486220")
+)
+
 
 def outside(name: str) -> Any:
     """One file of vectors that our code did not make."""
@@ -52,7 +74,7 @@ def bridge_keys(kid: bytes) -> PublicKey | None:
     return BRIDGE_KEY.public_key() if kid == BRIDGE_SIGNER.kid else None
 
 
-def sealed_batch(*readings: Reading, first: int = 1, previous: bytes = GENESIS, **other: Any) -> bytes:
+def sealed_batch(*readings: Evidence, first: int = 1, previous: bytes = GENESIS, **other: Any) -> bytes:
     """A batch of HUB, sound unless `other` makes it otherwise."""
     encoded = [encode_reading(each) for each in readings or (READING,)]
     arguments: dict[str, Any] = {"hub": HUB, "epoch": EPOCH, "oldest": 1, "sealed": CLOCK, "signer": HUB_SIGNER} | other
@@ -99,6 +121,21 @@ readings = st.builds(
     value=values,
     context=st.lists(contexts, max_size=32).map(tuple),
 )
+
+agent_reports = st.builds(
+    AgentReport,
+    device=st.builds(Device, address=st.binary(min_size=8, max_size=8), name=names),
+    received=clocks,
+    configuration=st.integers(1, 0x3FFF) | st.binary(min_size=1, max_size=300),
+    apdu=st.binary(min_size=1, max_size=600),
+    context=st.lists(
+        st.builds(AgentContext, kind=st.sampled_from(AgentContextKind), mono_us=numbers, value=values), max_size=8
+    ).map(tuple),
+)
+serial_frames = st.builds(
+    SerialFrame, device=devices, received=clocks, format=st.integers(1, 255), frame=st.binary(min_size=1, max_size=512)
+)
+evidence = readings | agent_reports | serial_frames
 
 
 def changed_bytes(data: bytes, chance: random.Random) -> bytes:

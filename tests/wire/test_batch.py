@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.wire.envelopes import (
+    AGENT_REPORT,
     BOOT,
     BRIDGE_KEY,
     BRIDGE_SIGNER,
@@ -19,11 +22,12 @@ from tests.wire.envelopes import (
     HUB_KEY,
     HUB_SIGNER,
     READING,
+    SERIAL_FRAME,
     clocks,
+    evidence,
     hub_keys,
     numbers,
     opened_batch,
-    readings,
     sealed_again,
     sealed_batch,
 )
@@ -42,8 +46,27 @@ from wire.batch import (
     seal_batch,
 )
 from wire.errors import EnvelopeError, Refusal
-from wire.evidence import Clock, ClockState, Context, Device, Reading
+from wire.evidence import (
+    AgentContext,
+    AgentContextKind,
+    AgentReport,
+    Clock,
+    ClockState,
+    Context,
+    Device,
+    Evidence,
+    Reading,
+    SerialFrame,
+)
+from wire.reading import (
+    MAX_AGENT_CONTEXT_BYTES,
+    MAX_APDU_BYTES,
+    MAX_CONFIGURATION_BYTES,
+    MAX_FRAME_BYTES,
+    MAX_READING_BYTES,
+)
 from wire.receipt import Receipt, seal_receipt
+from wire.x73.apdu import MAX_APDU
 
 LARGEST = Reading(
     device=Device(address=bytes(6), random=True, name="x" * 248),
@@ -54,6 +77,20 @@ LARGEST = Reading(
     value=bytes(512),
     context=(Context(characteristic=bytes(range(16)), mono_us=MAX_INTEGER, value=bytes(512)),) * 32,
 )
+
+LONGEST_NAME = Device(address=bytes(8), name="x" * 248)
+LARGEST_OF_AN_AGENT = (
+    AgentReport(
+        device=LONGEST_NAME,
+        received=LARGEST.received,
+        configuration=bytes(MAX_CONFIGURATION_BYTES),
+        apdu=bytes(23 * 1024),
+        context=(AgentContext(kind=AgentContextKind.MDS, mono_us=MAX_INTEGER, value=bytes(MAX_AGENT_CONTEXT_BYTES)),)
+        * 8,
+    ),
+    AgentReport(device=LONGEST_NAME, received=LARGEST.received, configuration=0x3FFF, apdu=bytes(MAX_APDU_BYTES)),
+)
+LARGEST_FRAME = SerialFrame(device=LARGEST.device, received=LARGEST.received, format=255, frame=bytes(MAX_FRAME_BYTES))
 
 
 def refusal(envelope: bytes, keys: Callable[[bytes], HubKey | None] = hub_keys) -> Refusal:
@@ -75,9 +112,9 @@ def signed(payload: Any) -> bytes:
     return cose.seal(data, batch.CONTENT_TYPE, HUB_SIGNER)
 
 
-def with_reading(**changes: Any) -> dict[int, Any]:
+def with_reading(of: Evidence = READING, **changes: Any) -> dict[int, Any]:
     """A payload whose reading has other values under some keys."""
-    reading = payload_of()[7][0]
+    reading: Any = cbor.decode(encode_reading(of))
     changed = reading | {int(key.removeprefix("key")): value for key, value in changes.items()}
     return payload_of(key7=[{key: value for key, value in changed.items() if value is not ...}])
 
@@ -85,25 +122,55 @@ def with_reading(**changes: Any) -> dict[int, Any]:
 # Readings.
 
 
-@given(readings)
-def test_every_reading_survives_storing(reading: Reading) -> None:
+@given(evidence)
+def test_every_reading_survives_storing(reading: Evidence) -> None:
     encoded = encode_reading(reading)
     again = parse_reading(encoded)
     assert reading == again
     assert encoded == encode_reading(again)
 
 
-@given(readings)
-def test_readings_are_written_as_any_deterministic_cbor_encoder_would_write_them(reading: Reading) -> None:
+@given(evidence)
+def test_readings_are_written_as_any_deterministic_cbor_encoder_would_write_them(reading: Evidence) -> None:
     encoded = encode_reading(reading)
     assert encoded == cbor.dumps(cbor.loads(encoded, max_bytes=batch.MAX_READING_BYTES))
 
 
-def test_the_largest_lawful_reading_survives_storing_and_fits_a_batch() -> None:
-    encoded = encode_reading(LARGEST)
-    assert len(encoded) <= batch.MAX_READING_BYTES
-    assert parse_reading(encoded) == LARGEST
-    assert opened_batch(sealed_batch(LARGEST)).readings[0].reading == LARGEST
+@pytest.mark.parametrize(
+    "largest", [LARGEST, *LARGEST_OF_AN_AGENT, LARGEST_FRAME], ids=lambda each: type(each).__name__
+)
+def test_the_largest_lawful_readings_survive_storing_and_fit_a_batch(largest: Evidence) -> None:
+    encoded = encode_reading(largest)
+    assert len(encoded) <= MAX_READING_BYTES
+    assert parse_reading(encoded) == largest
+    assert count_that_fit([encoded]) == 1
+    assert opened_batch(sealed_batch(largest)).readings[0].reading == largest
+
+
+def test_a_reading_of_the_most_bytes_fits_the_worst_envelope() -> None:
+    largest = LARGEST_OF_AN_AGENT[1]
+    room = MAX_READING_BYTES - len(encode_reading(largest)) + 1
+    fullest = dataclasses.replace(largest, configuration=bytes(room))
+    encoded = encode_reading(fullest)
+    assert len(encoded) == MAX_READING_BYTES
+    assert count_that_fit([encoded]) == 1
+    envelope = seal_batch(
+        hub="h" * 36,
+        epoch=EPOCH,
+        first=MAX_INTEGER - 64,
+        previous=bytes(32),
+        oldest=MAX_INTEGER - 64,
+        readings=[encoded],
+        sealed=LARGEST.received,
+        signer=HUB_SIGNER,
+    )
+    assert len(envelope) <= cose.MAX_ENVELOPE_BYTES
+    with pytest.raises(EnvelopeError):
+        encode_reading(dataclasses.replace(fullest, configuration=bytes(room + 1)))
+
+
+def test_the_longest_apdu_that_is_stored_is_the_longest_of_the_standard() -> None:
+    assert MAX_APDU_BYTES == MAX_APDU
 
 
 @pytest.mark.parametrize(
@@ -128,9 +195,50 @@ def test_the_largest_lawful_reading_survives_storing_and_fits_a_batch() -> None:
     ids=str,
 )
 def test_a_reading_out_of_bounds_is_not_stored(changes: dict[str, Any]) -> None:
+    not_stored(dataclasses.replace(READING, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"device": Device(address=bytes(6))},
+        {"device": Device(address=bytes(8), random=True)},
+        {"configuration": 0},
+        {"configuration": 0x4000},
+        {"configuration": b""},
+        {"configuration": bytes(8 * 1024 + 1)},
+        {"apdu": b""},
+        {"apdu": bytes(64_513)},
+        {"context": AGENT_REPORT.context * 9},
+        {"context": (AgentContext(kind=AgentContextKind.MDS, mono_us=-1, value=b""),)},
+        {"context": (AgentContext(kind=AgentContextKind.MDS, mono_us=0, value=bytes(4097)),)},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_an_agents_report_out_of_bounds_is_not_stored(changes: dict[str, Any]) -> None:
+    not_stored(dataclasses.replace(AGENT_REPORT, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"device": Device(address=bytes(8))}, {"format": 0}, {"format": 256}, {"frame": b""}, {"frame": bytes(513)}],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_a_frame_out_of_bounds_is_not_stored(changes: dict[str, Any]) -> None:
+    not_stored(dataclasses.replace(SERIAL_FRAME, **changes))
+
+
+def not_stored(reading: Evidence) -> None:
     with pytest.raises(EnvelopeError) as refused:
-        encode_reading(dataclasses.replace(READING, **changes))
+        encode_reading(reading)
     assert refused.value.reason is Refusal.MALFORMED
+
+
+def test_a_hub_that_stores_readings_loads_no_decoder() -> None:
+    loaded = "import sys, wire.batch; print(*(name for name in sys.modules if name.startswith('wire.')))"
+    names = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.split()
+    assert "wire.reading" in names
+    assert not [name for name in names if name.startswith(("wire.x73", "wire.serial", "wire.gatt", "wire.measurement"))]
 
 
 def test_uuids_that_only_resemble_short_ones_are_written_in_full() -> None:
@@ -139,7 +247,7 @@ def test_uuids_that_only_resemble_short_ones_are_written_in_full() -> None:
         assert reading == parse_reading(encode_reading(reading))
 
 
-@pytest.mark.parametrize("damage", [b"", b"\xa0", b"\x80", b"\x01", b"\xff", bytes(20 * 1024 + 1)], ids=len)
+@pytest.mark.parametrize("damage", [b"", b"\xa0", b"\x80", b"\x01", b"\xff", bytes(64 * 1024)], ids=len)
 def test_damaged_readings_are_not_parsed(damage: bytes) -> None:
     with pytest.raises(EnvelopeError):
         parse_reading(damage)
@@ -156,9 +264,9 @@ def test_the_chain_is_the_hash_that_the_document_says() -> None:
     assert expected == chain(GENESIS, encoded) == opened_batch(sealed_batch()).readings[0].chain
 
 
-@given(st.lists(readings, min_size=1, max_size=8), st.data())
+@given(st.lists(evidence, min_size=1, max_size=8), st.data())
 @settings(max_examples=30)
-def test_every_grouping_into_batches_proves_the_same_chain(several: list[Reading], data: st.DataObject) -> None:
+def test_every_grouping_into_batches_proves_the_same_chain(several: list[Evidence], data: st.DataObject) -> None:
     whole = opened_batch(sealed_batch(*several))
     cut = data.draw(st.integers(1, len(several)))
     head = opened_batch(sealed_batch(*several[:cut]))
@@ -175,7 +283,7 @@ def test_every_grouping_into_batches_proves_the_same_chain(several: list[Reading
 
 
 @given(
-    several=st.lists(readings, min_size=1, max_size=4),
+    several=st.lists(evidence, min_size=1, max_size=4),
     header=st.fixed_dictionaries(
         {
             "epoch": st.binary(min_size=8, max_size=8),
@@ -187,7 +295,7 @@ def test_every_grouping_into_batches_proves_the_same_chain(several: list[Reading
     data=st.data(),
 )
 def test_every_batch_opens_to_what_was_sealed_and_seals_to_the_same_bytes(
-    several: list[Reading], header: dict[str, Any], data: st.DataObject
+    several: list[Evidence], header: dict[str, Any], data: st.DataObject
 ) -> None:
     header["oldest"] = data.draw(st.integers(1, header["first"]))
     envelope = sealed_batch(*several, **header)
@@ -284,8 +392,10 @@ def test_a_batch_without_readings_is_not_sealed() -> None:
 
 
 def test_the_signed_helper_signs_what_opens() -> None:
+    for each in (READING, AGENT_REPORT, SERIAL_FRAME):
+        assert opened_batch(signed(with_reading(each))).readings[0].reading == each
     assert opened_batch(signed(payload_of())) == opened_batch(sealed_batch())
-    assert opened_batch(signed(with_reading(key6=...))).readings[0].reading.context == ()
+    assert opened_batch(signed(with_reading(key6=...))).readings[0].reading == dataclasses.replace(READING, context=())
 
 
 @pytest.mark.parametrize(
@@ -322,7 +432,12 @@ def test_the_signed_helper_signs_what_opens() -> None:
         pytest.param(payload_of(key8=[-1, 0, BOOT, 0, None]), id="a clock before 1970"),
         pytest.param(payload_of(key8=[1 << 53, 0, BOOT, 0, None]), id="a clock after 2255"),
         pytest.param(payload_of(key8=[0, 0, BOOT[1:], 0, None]), id="a short boot id"),
-        pytest.param(with_reading(key1=2), id="a reading of kind 2"),
+        pytest.param(with_reading(key1=0), id="a reading of kind 0"),
+        pytest.param(with_reading(key1=4), id="a reading of kind 4"),
+        pytest.param(with_reading(key1=True), id="a reading of kind true"),
+        pytest.param(with_reading(key1=[]), id="a reading of kind array"),
+        pytest.param(with_reading(key1=2), id="a GATT value that says it is an agent's report"),
+        pytest.param(with_reading(key1=3), id="a GATT value that says it is a frame"),
         pytest.param(with_reading(key7=0), id="a reading with one key more"),
         pytest.param(with_reading(key5=...), id="a reading without value"),
         pytest.param(with_reading(key2={}), id="a device without address"),
@@ -346,6 +461,26 @@ def test_the_signed_helper_signs_what_opens() -> None:
         pytest.param(with_reading(key6=[[1, 0, b"", 0]]), id="a long context item"),
         pytest.param(with_reading(key6=[[1, None, b""]]), id="a context item without time"),
         pytest.param(with_reading(key6=[[1, 0, b""]] * 33), id="33 context items"),
+        pytest.param(with_reading(AGENT_REPORT, key1=1), id="an agent's report that says it is a GATT value"),
+        pytest.param(with_reading(AGENT_REPORT, key2={1: bytes(6)}), id="an agent with a Bluetooth address"),
+        pytest.param(with_reading(AGENT_REPORT, key2={1: bytes(8), 2: True}), id="a random system-id"),
+        pytest.param(with_reading(AGENT_REPORT, key4=0), id="configuration 0"),
+        pytest.param(with_reading(AGENT_REPORT, key4=0x4000), id="an extended configuration by its number"),
+        pytest.param(with_reading(AGENT_REPORT, key4="x"), id="configuration as text"),
+        pytest.param(with_reading(AGENT_REPORT, key5=...), id="a report without an APDU"),
+        pytest.param(with_reading(AGENT_REPORT, key5=b""), id="an empty APDU"),
+        pytest.param(with_reading(AGENT_REPORT, key6=[]), id="a default that is present: context of an agent"),
+        pytest.param(with_reading(AGENT_REPORT, key6=[[0, 0, b""]]), id="context of kind 0"),
+        pytest.param(with_reading(AGENT_REPORT, key6=[[4, 0, b""]]), id="context of kind 4"),
+        pytest.param(with_reading(AGENT_REPORT, key6=[[True, 0, b""]]), id="context of kind true"),
+        pytest.param(with_reading(AGENT_REPORT, key6=[[1, 0, b""]] * 9), id="9 context items of an agent"),
+        pytest.param(with_reading(AGENT_REPORT, key6=[[1, 0, bytes(4097)]]), id="a long context item of an agent"),
+        pytest.param(with_reading(SERIAL_FRAME, key2={1: bytes(8)}), id="a frame with a system-id"),
+        pytest.param(with_reading(SERIAL_FRAME, key4=0), id="format 0"),
+        pytest.param(with_reading(SERIAL_FRAME, key4=bytes(2)), id="format as bytes"),
+        pytest.param(with_reading(SERIAL_FRAME, key5=b""), id="an empty frame"),
+        pytest.param(with_reading(SERIAL_FRAME, key6=[]), id="a frame with an empty context"),
+        pytest.param(with_reading(SERIAL_FRAME, key6=[[1, 0, b""]]), id="a frame with context"),
     ],
 )
 def test_a_soundly_signed_payload_that_breaks_a_rule_is_malformed(payload: Any) -> None:

@@ -12,11 +12,13 @@ import cbor2
 import pytest
 
 from tests.wire.envelopes import (
+    AGENT_REPORT,
     BRIDGE_SIGNER,
     EPOCH,
     HUB,
     HUB_SIGNER,
     READING,
+    SERIAL_FRAME,
     bridge_keys,
     changed_bytes,
     changed_value,
@@ -43,7 +45,7 @@ SECOND = Reading(
     value=b"",
     context=(Context(characteristic=bytes(range(16)), mono_us=0, value=bytes(24)),),
 )
-BATCH = sealed_batch(READING, SECOND)
+BATCH = sealed_batch(READING, SECOND, AGENT_REPORT, SERIAL_FRAME)
 RECEIPT = seal_receipt(
     Receipt(hub=HUB, time_us=1, refused=Refusal.GAP, epoch=EPOCH, next=3, chain=bytes(32), digest=bytes(32)),
     BRIDGE_SIGNER,
@@ -97,10 +99,10 @@ def test_a_bridge_with_a_sound_key_cannot_make_a_hub_stumble(how: str) -> None:
 
 def test_a_damaged_store_gives_a_reading_back_whole_or_not_at_all() -> None:
     chance = repeatable(3)
-    stored = encode_reading(READING)
+    stored = [encode_reading(each) for each in (READING, AGENT_REPORT, SERIAL_FRAME)]
     reasons: set[Refusal] = set()
-    for _ in range(COUNT // 3):
-        damaged = changed_bytes(stored, chance)
+    for turn in range(COUNT // 3):
+        damaged = changed_bytes(stored[turn % 3], chance)
         try:
             reading = parse_reading(damaged)
         except EnvelopeError as error:

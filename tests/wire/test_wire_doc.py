@@ -8,10 +8,22 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from wire import batch, cose, receipt
+from wire import reading as reading_codec
 from wire.batch import GENESIS, HubKey, VerifiedBatch, encode_reading, open_batch, seal_batch
 from wire.cose import KeySigner
 from wire.errors import Refusal
-from wire.evidence import Clock, ClockState, Context, Device, Reading
+from wire.evidence import (
+    AgentContext,
+    AgentContextKind,
+    AgentReport,
+    Clock,
+    ClockState,
+    Context,
+    Device,
+    Evidence,
+    Reading,
+    SerialFrame,
+)
 from wire.receipt import Receipt, open_receipt, seal_receipt
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "wire.md").read_text("utf-8")
@@ -49,6 +61,24 @@ def reading(item: dict[str, Any]) -> Reading:
         context=tuple(
             Context(characteristic=int(characteristic, 16), mono_us=mono_us, value=bytes.fromhex(value))
             for characteristic, mono_us, value in item["context"]
+        ),
+    )
+
+
+def reading_of_another_kind(item: dict[str, Any]) -> Evidence:
+    named, received = item["device"], clock(item["received"])
+    device = Device(address=bytes.fromhex(named["address"]), random=named["random"], name=named["name"])
+    if item["kind"] == 3:
+        return SerialFrame(device=device, received=received, format=item["format"], frame=bytes.fromhex(item["frame"]))
+    assert item["kind"] == 2
+    return AgentReport(
+        device=device,
+        received=received,
+        configuration=item["configuration"],
+        apdu=bytes.fromhex(item["apdu"]),
+        context=tuple(
+            AgentContext(kind=AgentContextKind(kind), mono_us=mono_us, value=bytes.fromhex(value))
+            for kind, mono_us, value in item["context"]
         ),
     )
 
@@ -100,6 +130,11 @@ def test_the_example_kids_are_those_of_the_keys() -> None:
     assert BLOCKS["kids"].split() == [cose.thumbprint(key.public_key()).hex() for key in (HUB_KEY, BRIDGE_KEY)]
 
 
+def test_the_examples_of_the_other_kinds_are_what_their_numbers_make() -> None:
+    encoded = [encode_reading(reading_of_another_kind(item)) for item in json.loads(BLOCKS["more"])]
+    assert octets("encoded") == b"".join(encoded)
+
+
 def test_the_document_has_every_word_of_refusal_and_no_other() -> None:
     stated = re.search(r"^refusal = (.*?)^```", DOCUMENT, re.DOTALL | re.MULTILINE)
     assert stated
@@ -124,7 +159,13 @@ def test_the_document_names_the_content_types_and_bounds_of_the_code() -> None:
         f"0..{batch.MAX_INTEGER}",
     ):
         assert stated in DOCUMENT
-    assert f"(0..{batch.MAX_VALUE_BYTES})" in DOCUMENT
-    assert f"(1..{batch.MAX_NAME_BYTES})" in DOCUMENT
-    assert f"1*{batch.MAX_CONTEXT} context" in DOCUMENT
+    assert f"(0..{reading_codec.MAX_VALUE_BYTES})" in DOCUMENT
+    assert f"(1..{reading_codec.MAX_NAME_BYTES})" in DOCUMENT
+    assert f"1*{reading_codec.MAX_CONTEXT} context" in DOCUMENT
+    assert f"1*{reading_codec.MAX_AGENT_CONTEXT} agent-context" in DOCUMENT
+    assert f"(1..{reading_codec.MAX_APDU_BYTES})" in DOCUMENT
+    assert f"(1..{reading_codec.MAX_CONFIGURATION_BYTES})" in DOCUMENT
+    assert f"(0..{reading_codec.MAX_AGENT_CONTEXT_BYTES})" in DOCUMENT
+    assert f"(1..{reading_codec.MAX_FRAME_BYTES})" in DOCUMENT
+    assert f"{reading_codec.MAX_READING_BYTES:,} bytes" in DOCUMENT
     assert f"{cose.MAX_ENVELOPE_BYTES:,} bytes" in DOCUMENT
