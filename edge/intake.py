@@ -14,7 +14,9 @@ from edge.log import event
 from edge.outbox import OutboxError
 
 MAX_HELD: Final = 2000
-"""Readings in memory while the outbox takes none: under 1 MB, and a day of a busy home."""
+"""Readings in memory while the outbox takes none: a day of a busy home."""
+MAX_HELD_BYTES: Final = 2 << 20
+"""What they may weigh: a Bluetooth value is some 200 bytes, but a segment of a 20601 agent's store is up to 64 KiB."""
 RETRY_S: Final = 1.0
 
 
@@ -26,6 +28,7 @@ class Intake:
         self._put = put
         self._stored = stored
         self._held: deque[bytes] = deque()
+        self._held_bytes = 0
         self.dropped = 0
         """Readings lost because the outbox took none and memory was full."""
 
@@ -45,8 +48,9 @@ class Intake:
             else:
                 self._stored()
                 return seq
-        if len(self._held) < MAX_HELD:
+        if len(self._held) < MAX_HELD and self._held_bytes + len(encoded) <= MAX_HELD_BYTES:
             self._held.append(encoded)
+            self._held_bytes += len(encoded)
         else:
             self.dropped += 1
             event("reading_dropped", logging.ERROR, count=self.dropped, held=len(self._held))
@@ -58,7 +62,7 @@ class Intake:
         try:
             while self._held:
                 self._put(self._held[0])
-                self._held.popleft()
+                self._held_bytes -= len(self._held.popleft())
                 count += 1
         except OutboxError:
             return

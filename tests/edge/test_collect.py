@@ -426,6 +426,26 @@ async def test_what_is_held_in_memory_is_bounded_and_every_loss_is_counted(caplo
     assert caplog.messages.count("reading_dropped") == 3
 
 
+async def test_what_is_held_in_memory_is_bounded_by_its_weight_too() -> None:
+    full = True
+
+    def put(_: bytes) -> int:
+        if full:
+            raise OutboxFull("no room")
+        return 1
+
+    intake = Intake(put=put, stored=lambda: None)
+    for _ in range(40):
+        intake.take(bytes(64 << 10))
+    assert (intake.held, intake.dropped) == (32, 8)
+    full = False
+    intake.retry()
+    full = True
+    for _ in range(40):
+        intake.take(bytes(64 << 10))
+    assert (intake.held, intake.dropped) == (32, 16)
+
+
 async def test_what_is_held_is_stored_at_the_end_if_it_can_be() -> None:
     store = Store()
     device = oximeter()
