@@ -79,6 +79,11 @@ class AgentContextKind(IntEnum):
     """Handle and attribute list of the PM-store object."""
     SEGMENT = 3
     """The SegmentInfo of the PM-segment that the data are of."""
+    ASSOCIATION = 4
+    """The agent's AARQ, whole. It says whether this is a test association: there it must not be left out."""
+    OBJECT = 5
+    """Handle and attribute list of what earlier reports said of an object and what holds until it is said again (its
+    unit, its supplemental types); only where it differs from the configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

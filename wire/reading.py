@@ -186,7 +186,7 @@ def _decode_agent_context(item: object) -> AgentContext:
         malformed("a context item is [what, time, value]")
     kind = _AGENT_CONTEXT_KINDS.get(integer(item[0], "what"))
     if kind is None:
-        malformed("a context item of an agent is 1, 2 or 3")
+        malformed("a context item of an agent is of kind 1 to 5")
     return AgentContext(kind=kind, mono_us=integer(item[1], "time"), value=octets(item[2], "value"))
 
 

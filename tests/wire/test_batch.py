@@ -471,7 +471,7 @@ def test_the_signed_helper_signs_what_opens() -> None:
         pytest.param(with_reading(AGENT_REPORT, key5=b""), id="an empty APDU"),
         pytest.param(with_reading(AGENT_REPORT, key6=[]), id="a default that is present: context of an agent"),
         pytest.param(with_reading(AGENT_REPORT, key6=[[0, 0, b""]]), id="context of kind 0"),
-        pytest.param(with_reading(AGENT_REPORT, key6=[[4, 0, b""]]), id="context of kind 4"),
+        pytest.param(with_reading(AGENT_REPORT, key6=[[6, 0, b""]]), id="context of kind 6"),
         pytest.param(with_reading(AGENT_REPORT, key6=[[True, 0, b""]]), id="context of kind true"),
         pytest.param(with_reading(AGENT_REPORT, key6=[[1, 0, b""]] * 9), id="9 context items of an agent"),
         pytest.param(with_reading(AGENT_REPORT, key6=[[1, 0, bytes(4097)]]), id="a long context item of an agent"),
