@@ -91,6 +91,7 @@ FORMAT:
   nonin-df8     4 bytes, one each second while a finger is in; only the first has bit 7
   nonin-df13    a spot-check with the time, live or from memory; the null byte before it may be there
   nonin-reply   the serial number
+  nonin-memory  a piece of a WristOx2 recorder's study, as the hub keeps it: header, place, up to 150 samples
   vitalograph   a blow into a lung monitor, STX to XOR; vitalograph-lung-monitor is the same
 
 Under the measurements stands what else the frame says; --json has the measurements alone. HEX may have spaces, colons
@@ -128,7 +129,14 @@ bridge needs: stafet-bridge hub add --id hub-0001 --key hub-public.pem --patient
 
 
 # Those of wire.serial, which is not imported before it is known that it is needed; a test holds them equal.
-_SERIAL_FORMATS: Final = ("nonin-df8", "nonin-df13", "nonin-reply", "vitalograph-lung-monitor", "vitalograph")
+_SERIAL_FORMATS: Final = (
+    "nonin-df8",
+    "nonin-df13",
+    "nonin-reply",
+    "nonin-memory",
+    "vitalograph-lung-monitor",
+    "vitalograph",
+)
 
 
 class _Failed(Exception):  # noqa: N818  it carries a line for the user and a status, and never leaves this module

@@ -281,8 +281,8 @@ class Serial(NamedTuple):
     format: Annotated[
         str,
         _matching(
-            "nonin-df8|nonin-df13|vitalograph-lung-monitor|20601",
-            'write "nonin-df8", "nonin-df13", "vitalograph-lung-monitor" or "20601"',
+            "nonin-df8|nonin-df13|nonin-memory|vitalograph-lung-monitor|20601",
+            'write "nonin-df8", "nonin-df13", "nonin-memory", "vitalograph-lung-monitor" or "20601"',
         ),
     ]
     address: Annotated[bytes, _address]

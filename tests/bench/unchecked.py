@@ -191,9 +191,10 @@ def _blow(frame: bytes) -> tuple[Measurement, ...]:
     fev1, fev6, ratio, flow, year, *stamp, bad = map(int, _BLOW(frame))
     time = _time(2000 + year, *stamp)
     status = (MeasurementStatus.QUESTIONABLE,) if bad else ()
+    values = ((152586, fev1, -2, "L"), (152587, fev6, -2, "L"), (188936, ratio, 0, "%"), (188960, flow, -2, "L/s"))
     return tuple(
-        Measurement(code=code, value=Decimal(raw).scaleb(-2), unit=unit, device_time=time, status=status)
-        for code, raw, unit in ((152586, fev1, "L"), (152587, fev6, "L"), (188936, ratio, "1"), (188960, flow, "L/s"))
+        Measurement(code=code, value=Decimal(raw).scaleb(exponent), unit=unit, device_time=time, status=status)
+        for code, raw, exponent, unit in values
     )
 
 

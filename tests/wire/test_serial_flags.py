@@ -175,7 +175,7 @@ def test_a_bad_test_makes_every_value_of_the_blow_questionable() -> None:
 
 
 def test_every_number_of_a_blow_has_its_place_and_two_decimals() -> None:
-    expected = [(152586, "1.20", "L"), (152587, "3.45", "L"), (188936, "0.06", "1"), (188960, "9.99", "L/s")]
+    expected = [(152586, "1.20", "L"), (152587, "3.45", "L"), (188936, "6", "%"), (188960, "9.99", "L/s")]
     assert expected == [row(part)[:3] for part in decode(LUNG, blow(values="120345006999"))]
     described = describe(LUNG, blow(settings="001002003004005", end="0678"))
     assert list(described.values()) == ["0000129406", True, "001", "002", "003", "004", "005", "678"]

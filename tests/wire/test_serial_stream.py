@@ -6,7 +6,7 @@ import pytest
 
 from tests.wire.test_serial_flags import blow, spot_check
 from wire.serial import Frame, LungMonitorStream, NoninStream, SerialFormat
-from wire.serial.nonin import ASK_SERIAL_NUMBER, set_data_format
+from wire.serial.nonin_session import ASK_SERIAL_NUMBER, set_data_format
 from wire.serial.stream import GAP_S
 
 DF8, DF13, LUNG = SerialFormat.NONIN_DF8, SerialFormat.NONIN_DF13, SerialFormat.VITALOGRAPH_LUNG_MONITOR
@@ -165,7 +165,7 @@ def test_a_blow_whose_ack_was_lost_comes_again_and_is_known_and_answered_again()
         (frame,) = session.receive(blow(), 0.0)
         assert frame.duplicate == duplicate
         assert session.to_send() == b"", "nothing is promised before it is durable"
-        session.acknowledge()
+        session.acknowledge(frame)
         assert session.to_send() == ACK
     assert session.to_send() == b""
 

@@ -1,7 +1,7 @@
 """Serial devices (Bluetooth SPP, cables): which formats there are, and what their frames mean.
 
 `decode` turns one frame into measurements; `describe` says for a technician what it holds beside them. Both raise
-`DecodeError` and nothing else. `NoninStream` and `LungMonitorStream` cut a line into such frames, and answer it.
+`DecodeError` and nothing else. The streams cut a line into such frames, and answer it.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,9 +11,10 @@ from typing import Final
 
 from wire.errors import DecodeError
 from wire.measurement import Measurement
-from wire.serial import nonin, vitalograph
-from wire.serial.nonin import NoninStream
-from wire.serial.stream import Counts, Frame, SerialFormat
+from wire.serial import nonin, nonin_memory, vitalograph
+from wire.serial.nonin_memory import NoninMemoryStream
+from wire.serial.nonin_session import NoninStream
+from wire.serial.stream import Counts, Frame, Seen, SerialFormat, SerialStream
 from wire.serial.vitalograph import LungMonitorStream
 
 __all__ = [
@@ -23,8 +24,11 @@ __all__ = [
     "Counts",
     "Frame",
     "LungMonitorStream",
+    "NoninMemoryStream",
     "NoninStream",
+    "Seen",
     "SerialFormat",
+    "SerialStream",
     "decode",
     "describe",
     "format_name",
@@ -45,6 +49,9 @@ _CODECS: Final[Mapping[SerialFormat, _Codec]] = {
         name="Nonin data format 13", decode=nonin.decode_df13, describe=nonin.describe_df13
     ),
     SerialFormat.NONIN_REPLY: _Codec(name="Nonin reply", decode=None, describe=nonin.describe_reply),
+    SerialFormat.NONIN_MEMORY: _Codec(
+        name="Nonin memory playback", decode=nonin_memory.decode_piece, describe=nonin_memory.describe_piece
+    ),
     SerialFormat.VITALOGRAPH_LUNG_MONITOR: _Codec(
         name="Vitalograph lung monitor",
         decode=vitalograph.decode_lung_monitor,
@@ -58,6 +65,7 @@ FORMAT_NUMBERS: Final[Mapping[SerialFormat, int]] = MappingProxyType(
         SerialFormat.NONIN_DF13: 2,
         SerialFormat.NONIN_REPLY: 3,
         SerialFormat.VITALOGRAPH_LUNG_MONITOR: 4,
+        SerialFormat.NONIN_MEMORY: 5,
     }
 )
 """How evidence names a format (docs/wire.md, `SerialFrame`): fixed for ever, whatever the names become."""

@@ -14,9 +14,10 @@ SmartPoint is Nonin's own verdict that a value may be recorded. A spot-check wit
 data format 8 its absence says nothing yet. The other bits are told as IEEE 11073-10404's device status; that mapping
 is ours (`_DEVICE_STATUS`), Nonin publishes none. Battery, serial number and SmartPoint are in `describe`.
 
-Sources: opentele-client-android (Apache-2.0; vectors), NHS MediPi N9560Measurement (Apache-2.0; hundredths of a second,
-SmartPoint and battery bits, the longer frame with a serial number), mattjlewis/NoninPulseOx ("this data section is
-expandable"). Deliberately absent: the memory playback of WristOx recorders, which no source here documents.
+Sources: opentele-client-android (Apache-2.0; vectors), NHS MediPi N9560Measurement (Apache-2.0; hundredths of a
+second, SmartPoint and battery bits, the longer frame with a serial number), mattjlewis/NoninPulseOx
+("this data section is expandable"). The session is in `wire.serial.nonin_session`; the memory of WristOx recorders is
+another format, in `wire.serial.nonin_memory`.
 """
 
 from decimal import Decimal
@@ -25,21 +26,9 @@ from typing import Final
 from wire.errors import DecodeError, WireError
 from wire.measurement import DeviceTime, Measurement, MeasurementStatus, calendar_fault
 from wire.nomenclature import Mdc
-from wire.serial.stream import Counts, Found, Frame, Framer, Piece, Seen, SerialFormat
 
 STX: Final = 0x02
 ETX: Final = 0x03
-ACK: Final = 0x06
-NAK: Final = 0x15
-
-ASK_SERIAL_NUMBER: Final = bytes.fromhex("027402020203")
-ANSWER_S: Final = 5.0
-"""opentele gives a 9560 so long to answer."""
-TRIES: Final = 3
-
-RECONNECT_S: Final = 15.0
-"""A 9560 takes no new connection sooner after the last (opentele)."""
-
 _NO_SPO2: Final = 127
 _NO_PULSE: Final = 511
 
@@ -51,7 +40,7 @@ _OUT_OF_TRACK: Final = 0x20
 # and last byte
 _LOW_BATTERY: Final = 0x01
 _SENSOR_ALARM: Final = 0x08
-_SMART_POINT: Final = 0x20
+SMART_POINT: Final = 0x20
 
 # Data format 13, status word
 _SPOT_LOW_BATTERY: Final = 0x0001
@@ -66,12 +55,12 @@ _SENSOR_OFF: Final = 4
 _TOLD: Final = _ARTIFACT | _MARGINAL_PERFUSION | _LOW_PERFUSION | _OUT_OF_TRACK
 _DOUBTFUL: Final = _ARTIFACT | _LOW_PERFUSION | _OUT_OF_TRACK
 
-_HEADER: Final = bytes.fromhex("02000d00")
-_LEAST_DATA: Final = 14
-_MOST_DATA: Final = 64
+HEADER: Final = bytes.fromhex("02000d00")
+LEAST_DATA: Final = 14
+MOST_DATA: Final = 64
 """14 bytes, 23 with the serial number; more may come. A length beyond is damage, not a frame to wait for."""
-_REPLY: Final = 0xF4
-_REPLY_DATA: Final = 11
+REPLY: Final = 0xF4
+REPLY_DATA: Final = 11
 _SERIAL_NUMBER_SIZE: Final = 9
 
 _STORED: Final = (MeasurementStatus.STORED,)
@@ -81,21 +70,12 @@ _SPOT: Final[tuple[int, ...]] = (Mdc.MODALITY_SPOT,)
 _TIME_FIELDS: Final = ("century", "year", "month", "day", "hour", "minute", "second", "hundredths")
 
 
-def set_data_format(format_: SerialFormat, *, long: bool = False) -> bytes:
-    """The command that chooses the data format; newer devices refuse it (NAK) without options and checksum."""
-    number = 13 if format_ is SerialFormat.NONIN_DF13 else 8
-    if not long:
-        return bytes((STX, 0x70, 0x02, 0x02, number, ETX))
-    body = bytes((0x70, 0x04, 0x02, number, 0x00))
-    return bytes((STX, *body, sum(body) & 0xFF, ETX))
-
-
 def decode_df8(frame: bytes) -> tuple[Measurement, ...]:
     """SpO2 and pulse of one second (data format 8), and the device status where one of its bits is set."""
     _check_df8(frame)
     first, low, spo2, last = frame
     pulse = (first & 3) << 7 | low
-    status: tuple[MeasurementStatus, ...] = _FULLY_QUALIFIED if last & _SMART_POINT else ()
+    status: tuple[MeasurementStatus, ...] = _FULLY_QUALIFIED if last & SMART_POINT else ()
     if first & _DOUBTFUL or last & _SENSOR_ALARM:
         status = _QUESTIONABLE
     measurements = _pair(spo2, pulse, 2, status=status)
@@ -111,7 +91,7 @@ def describe_df8(frame: bytes) -> dict[str, str | bool]:
     """What data format 8 says beside the two numbers."""
     _check_df8(frame)
     return {
-        "SmartPoint": bool(frame[3] & _SMART_POINT),
+        "SmartPoint": bool(frame[3] & SMART_POINT),
         "artifact": bool(frame[0] & _ARTIFACT),
         "marginal perfusion": bool(frame[0] & _MARGINAL_PERFUSION),
         "low perfusion": bool(frame[0] & _LOW_PERFUSION),
@@ -148,158 +128,21 @@ def describe_df13(frame: bytes) -> dict[str, str | bool]:
         "from memory": bool(word & _SPOT_STORED),
         "low battery": bool(word & _SPOT_LOW_BATTERY),
     }
-    if len(data) >= _LEAST_DATA + _SERIAL_NUMBER_SIZE:
-        described["serial number"] = _serial_number(data[_LEAST_DATA:][:_SERIAL_NUMBER_SIZE], at + _LEAST_DATA)
+    if len(data) >= LEAST_DATA + _SERIAL_NUMBER_SIZE:
+        described["serial number"] = _serial_number(data[LEAST_DATA:][:_SERIAL_NUMBER_SIZE], at + LEAST_DATA)
     return described
 
 
 def describe_reply(frame: bytes) -> dict[str, str | bool]:
     """The serial number that `ASK_SERIAL_NUMBER` asks for."""
-    _expect(frame, bytes((STX, _REPLY, _REPLY_DATA, 0x02)), 0)
-    size = _REPLY_DATA + 4
+    _expect(frame, bytes((STX, REPLY, REPLY_DATA, 0x02)), 0)
+    size = REPLY_DATA + 4
     _check_size(frame, size)
     if sum(frame[3:13]) & 0xFF != frame[13]:
         raise DecodeError(f"checksum {frame[13]}, expected {sum(frame[3:13]) & 0xFF}", 13)
     if frame[14] != ETX:
         raise DecodeError("no ETX", 14)
     return {"serial number": _serial_number(frame[4:13], 4)}
-
-
-class NoninStream:
-    """A session with a Nonin oximeter: asks for its serial number, chooses the data format, yields what comes.
-
-    What comes before the device has answered is a frame too, and a device that answers nothing may be set already:
-    after `TRIES` the session only listens. `expects` is the data format; replies are yielded in both.
-    """
-
-    __slots__ = ("_ask_at", "_command", "_expects", "_framer", "_outgoing", "_seen", "_tries")
-
-    def __init__(self, expects: SerialFormat, *, now: float, configure: bool = True) -> None:
-        if expects not in {SerialFormat.NONIN_DF8, SerialFormat.NONIN_DF13}:
-            raise ValueError(f"no Nonin data format: {expects}")
-        self._expects = expects
-        self._framer = Framer(self._scan)
-        self._seen = Seen()
-        self._outgoing = b""
-        self._command: bytes | None = None
-        self._tries = 0
-        self._ask_at: float | None = None
-        if configure:
-            self._ask(ASK_SERIAL_NUMBER, now)
-
-    @property
-    def counts(self) -> Counts:
-        """What happened on the line."""
-        return self._framer.counts
-
-    @property
-    def configured(self) -> bool:
-        """Whether no answer is waited for any more."""
-        return self._command is None
-
-    def receive(self, data: bytes, now: float) -> tuple[Frame, ...]:
-        """Take bytes from the line; the frames that are whole now."""
-        return self._taken(self._framer.receive(data, now), now)
-
-    def to_send(self) -> bytes:
-        """What is to be written to the line now."""
-        outgoing, self._outgoing = self._outgoing, b""
-        return outgoing
-
-    def deadline(self) -> float | None:
-        """When `expire` is to be called, if nothing comes."""
-        return min((at for at in (self._framer.deadline(), self._ask_at) if at is not None), default=None)
-
-    def expire(self, now: float) -> tuple[Frame, ...]:
-        """Give up what did not go on; ask again what was not answered."""
-        frames = self._taken(self._framer.expire(now), now)
-        if self._command is not None and self._ask_at is not None and now >= self._ask_at:
-            if self._tries < TRIES:
-                self._ask(self._command, now)
-            else:
-                self.counts.unanswered += 1
-                self._go_on(now)
-        return frames
-
-    def _ask(self, command: bytes, now: float) -> None:
-        self._tries = self._tries + 1 if command == self._command else 1
-        self._command = command
-        self._outgoing += command
-        self._ask_at = now + ANSWER_S
-
-    def _go_on(self, now: float) -> None:
-        """To the next command after an answer, or none: the last was refused or there is no other."""
-        if self._command == ASK_SERIAL_NUMBER:
-            self._ask(set_data_format(self._expects), now)
-        else:
-            self._command = self._ask_at = None
-
-    def _taken(self, pieces: list[Piece], now: float) -> tuple[Frame, ...]:
-        frames = []
-        for found, data in pieces:
-            if found is Found.ANSWER:
-                self._answered(data[0], now)
-            elif found is Found.FRAME:
-                frames.append(self._frame(data, now))
-        return tuple(frames)
-
-    def _answered(self, answer: int, now: float) -> None:
-        if self._command is None:
-            self.counts.skipped_bytes += 1
-        elif answer == ACK:
-            # The serial number itself is the answer to the first command.
-            if self._command != ASK_SERIAL_NUMBER:
-                self._go_on(now)
-        elif self._command == set_data_format(self._expects):
-            self._ask(set_data_format(self._expects, long=True), now)
-        else:
-            self.counts.refused += 1
-            self._go_on(now)
-
-    def _frame(self, data: bytes, now: float) -> Frame:
-        self.counts.frames += 1
-        if data[0] & 0x80:
-            return Frame(format=SerialFormat.NONIN_DF8, data=data)
-        if data[1] == _REPLY:
-            if self._command == ASK_SERIAL_NUMBER:
-                self._go_on(now)
-            return Frame(format=SerialFormat.NONIN_REPLY, data=data)
-        # Time and numbers, not the status: a result that was sent live comes from memory with another status.
-        duplicate = self._seen.again(data[5:13] + data[15:19])
-        self.counts.duplicates += duplicate
-        return Frame(format=SerialFormat.NONIN_DF13, data=data, duplicate=duplicate)
-
-    def _scan(self, buffer: bytearray) -> tuple[Found, int]:
-        first = buffer[0]
-        if first == STX:
-            return _scan_packet(buffer)
-        if first in {ACK, NAK}:
-            return Found.ANSWER, 1
-        if self._expects is SerialFormat.NONIN_DF13:
-            return (Found.JUNK if first else Found.FILLER), 1
-        if not first & 0x80 or any(byte & 0x80 for byte in buffer[1:4]):
-            return Found.JUNK, 1
-        return (Found.FRAME, 4) if len(buffer) >= 4 else (Found.MORE, 0)
-
-
-def _scan_packet(buffer: bytearray) -> tuple[Found, int]:
-    """A frame with STX, length, checksum and ETX: a spot-check or a reply."""
-    reply = len(buffer) > 1 and buffer[1] == _REPLY
-    header = bytes((STX, _REPLY, _REPLY_DATA)) if reply else _HEADER
-    if buffer[: len(header)] != header[: len(buffer)]:
-        return Found.JUNK, 1
-    if reply:
-        start, end = 3, 3 + _REPLY_DATA - 1
-    elif len(buffer) <= len(header):
-        return Found.MORE, 0
-    else:
-        start, end = 5, 5 + buffer[4]
-        if not _LEAST_DATA <= buffer[4] <= _MOST_DATA:
-            return Found.JUNK, 1
-    if len(buffer) < end + 2:
-        return Found.MORE, 0
-    right = buffer[end] == sum(buffer[start:end]) & 0xFF and buffer[end + 1] == ETX
-    return (Found.FRAME if right else Found.SPOILED), end + 2
 
 
 def _check_df8(frame: bytes) -> None:
@@ -314,13 +157,13 @@ def _check_df8(frame: bytes) -> None:
 def _df13_data(frame: bytes) -> tuple[bytes, int]:
     """The data bytes of a spot-check frame whose length and checksum are right, and where they begin."""
     start = 1 if frame[:1] == b"\0" else 0
-    _expect(frame, _HEADER, start)
+    _expect(frame, HEADER, start)
     at = start + 5
     if len(frame) < at:
         raise DecodeError("length needs 1 byte, 0 left", len(frame))
     size = frame[at - 1]
-    if not _LEAST_DATA <= size <= _MOST_DATA:
-        raise DecodeError(f"{size} data bytes, expected {_LEAST_DATA} to {_MOST_DATA}", at - 1)
+    if not LEAST_DATA <= size <= MOST_DATA:
+        raise DecodeError(f"{size} data bytes, expected {LEAST_DATA} to {MOST_DATA}", at - 1)
     end = at + size
     _check_size(frame, end + 2)
     data = frame[at:end]

@@ -6,11 +6,10 @@ there, and counts what it drops. It never holds more than one unfinished frame, 
 that was cut cannot swallow the next one.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 GAP_S: Final = 1.0
 """At 9600 baud the longest frame takes 0.14 s; a frame that stands still for a second will not go on."""
@@ -24,6 +23,7 @@ class SerialFormat(StrEnum):
     NONIN_DF8 = "nonin-df8"
     NONIN_DF13 = "nonin-df13"
     NONIN_REPLY = "nonin-reply"
+    NONIN_MEMORY = "nonin-memory"
     VITALOGRAPH_LUNG_MONITOR = "vitalograph-lung-monitor"
 
 
@@ -34,6 +34,8 @@ class Frame:
     format: SerialFormat
     data: bytes
     duplicate: bool = False
+    smart_point: bool = False
+    """The device itself says that this second of many may be recorded (Nonin data format 8)."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,44 @@ class Counts:
     """Commands that the device did not answer, however often."""
     refused: int = 0
     """Commands that the device refused."""
+
+
+class SerialStream(Protocol):
+    """A session with a serial device: bytes and time in; frames, and bytes for the device, out."""
+
+    @property
+    def counts(self) -> Counts:
+        """What happened on the line."""
+        ...
+
+    @property
+    def clock_set(self) -> bool:
+        """Whether the device took the time in this session."""
+        ...
+
+    def receive(self, data: bytes, now: float) -> tuple[Frame, ...]:
+        """Take bytes from the line; the frames that are whole now."""
+        ...
+
+    def acknowledge(self, frame: Frame) -> None:
+        """The frame is durable: the device may forget it. A duplicate is answered too, or it comes for ever."""
+        ...
+
+    def forget(self, frame: Frame) -> None:
+        """The frame could not be kept: if it comes again it is no duplicate."""
+        ...
+
+    def to_send(self) -> bytes:
+        """What is to be written to the line now."""
+        ...
+
+    def deadline(self) -> float | None:
+        """When `expire` is to be called, if nothing comes."""
+        ...
+
+    def expire(self, now: float) -> tuple[Frame, ...]:
+        """Give up what did not go on, and ask again for what was not answered."""
+        ...
 
 
 class Found(Enum):
@@ -130,16 +170,23 @@ class Framer:
 
 
 class Seen:
-    """The last readings, to know a repetition by."""
+    """The last readings, to know a repetition by. It may outlive a stream: a device repeats after a reconnection."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_keys", "_most")
 
-    def __init__(self) -> None:
-        self._keys: deque[bytes] = deque(maxlen=REMEMBERED)
+    def __init__(self, most: int = REMEMBERED) -> None:
+        self._keys: dict[bytes, None] = {}
+        self._most = most
 
     def again(self, key: bytes) -> bool:
         """Whether this reading was here before; it is remembered."""
         if key in self._keys:
             return True
-        self._keys.append(key)
+        self._keys[key] = None
+        if len(self._keys) > self._most:
+            del self._keys[next(iter(self._keys))]
         return False
+
+    def forget(self, key: bytes) -> None:
+        """Treat it as one that was never here."""
+        self._keys.pop(key, None)

@@ -4,8 +4,9 @@ One blow is one frame: STX, 56 ASCII characters, ETX, and the XOR of all of thes
 answered, so the answer is a promise: ACK is sent when the caller says that the frame is durable, NAK at once for a
 frame whose checksum is wrong.
 
-FEV1, FEV6, their ratio and FEF25-75 are hundredths; nothing is rounded or scaled away. The ratio stays one (0.91, not
-91 %). Zeros in a best value or a zone mean "not set"; a blow of 0.00 is no measurement of a lung, but nothing tells what
+FEV1, FEV6 and FEF25-75 are hundredths; nothing is rounded or scaled away. The ratio FEV1/FEV6 is told in percent, as
+11073-10421 and the T-CABS FHIR profile have this code (188936): hundredths of one are whole percent, so 091 is 91 %
+with the device's own precision, and a spirometer of either transport gives the same Observation. Zeros in a best value or a zone mean "not set"; a blow of 0.00 is no measurement of a lung, but nothing tells what
 the device means by it, so it stays a number and is questionable. Personal best, zones, software version and the
 identity of the device are settings, no measurements: `describe` has them. There is no PEF in this layout.
 
@@ -40,11 +41,12 @@ _SETTINGS: Final = ("FEV1 personal best", "FEV1 in percent of best", "green zone
 _TIME_FIELDS: Final = ("year", "month", "day", "hour", "minute", "second")
 _VALUES_AT: Final = 14
 _VALUES: Final = (
-    (_VALUES_AT, Mdc.VOL_AWAY_EXP_FORCED_1S, "L"),
-    (_VALUES_AT + 3, Mdc.VOL_AWAY_EXP_FORCED_EXP_6S, "L"),
-    (_VALUES_AT + 6, Mdc.RATIO_AWAY_EXP_FORCED_FEV1_FEV6, "1"),
-    (_VALUES_AT + 9, Mdc.FLOW_AWAY_EXP_FORCED_25_75_FVC, "L/s"),
+    (_VALUES_AT, Mdc.VOL_AWAY_EXP_FORCED_1S, "L", -2),
+    (_VALUES_AT + 3, Mdc.VOL_AWAY_EXP_FORCED_EXP_6S, "L", -2),
+    (_VALUES_AT + 6, Mdc.RATIO_AWAY_EXP_FORCED_FEV1_FEV6, "%", 0),
+    (_VALUES_AT + 9, Mdc.FLOW_AWAY_EXP_FORCED_25_75_FVC, "L/s", -2),
 )
+"""Where, what, and in which unit and power of ten the three digits count."""
 _SETTINGS_AT: Final = _VALUES_AT + 3 * len(_VALUES)
 _TIME_AT: Final = _SETTINGS_AT + 3 * len(_SETTINGS)
 _BAD_TEST_AT: Final = _TIME_AT + 2 * len(_TIME_FIELDS)
@@ -57,10 +59,10 @@ def decode_lung_monitor(frame: bytes) -> tuple[Measurement, ...]:
     time = _time(frame)
     bad = _flag(frame)
     measurements = []
-    for at, code, unit in _VALUES:
-        hundredths = int(frame[at : at + 3])
-        status = (MeasurementStatus.QUESTIONABLE,) if bad or not hundredths else ()
-        measurements.append(numeric(code, Decimal(hundredths).scaleb(-2), unit, device_time=time, status=status))
+    for at, code, unit, exponent in _VALUES:
+        digits = int(frame[at : at + 3])
+        status = (MeasurementStatus.QUESTIONABLE,) if bad or not digits else ()
+        measurements.append(numeric(code, Decimal(digits).scaleb(exponent), unit, device_time=time, status=status))
     return tuple(measurements)
 
 
@@ -75,13 +77,18 @@ def describe_lung_monitor(frame: bytes) -> dict[str, str | bool]:
 
 
 class LungMonitorStream:
-    """A session with a lung monitor. Every frame wants `acknowledge` once it is durable."""
+    """A session with a lung monitor. Every frame wants `acknowledge` once it is durable.
+
+    No public source has a command that sets its clock, so nothing does.
+    """
 
     __slots__ = ("_framer", "_naks", "_outgoing", "_seen")
 
-    def __init__(self) -> None:
+    clock_set = False
+
+    def __init__(self, *, seen: Seen | None = None) -> None:
         self._framer = Framer(_scan)
-        self._seen = Seen()
+        self._seen = Seen() if seen is None else seen
         self._outgoing = b""
         self._naks = 0
 
@@ -94,9 +101,13 @@ class LungMonitorStream:
         """Take bytes from the line; the frames that are whole now."""
         return self._taken(self._framer.receive(data, now))
 
-    def acknowledge(self) -> None:
+    def acknowledge(self, _: Frame) -> None:
         """The frame is durable: the device may forget it. A duplicate is answered too, or it comes for ever."""
         self._outgoing += ACK
+
+    def forget(self, frame: Frame) -> None:
+        """The frame could not be kept; it is not acknowledged, and comes again."""
+        self._seen.forget(frame.data)
 
     def to_send(self) -> bytes:
         """What is to be written to the line now."""

@@ -1,0 +1,407 @@
+"""The memory of a Nonin WristOx2 3150 over a serial line: its playback, and the pieces in which that is evidence.
+
+The recorder keeps studies: runs of pulse rate and SpO2 every 1, 2 or 4 seconds while a finger is in. `MPB?` is answered
+by ACK and the whole memory, newest study first, in triplets of two bytes and their sum modulo 256:
+
+    FE FD                                 a study (the third byte, FB, is the sum as everywhere)
+    seconds per sample, format (2)
+    month, day | year, minute | second, hour         when it was written
+    the same three times three: when it stopped, and when it started
+    pulse rate, SpO2                      the newest sample first, FF for none
+    ...
+    FE FD | 4, 2 | the clock now          the end; then, in newer firmware, EF and a sum, EE and a byte count
+    six triplets of zeros
+
+A night has thousands of samples, more than one reading takes, so a study is cut into pieces of `PIECE` samples, each
+evidence by itself: the 33 bytes of the study's header, the number of samples that stand before these (u32, big-endian;
+the only bytes that are not the device's own), and the triplets. The cuts are counted from the stop, which never
+moves: a study that is played again gives the same pieces.
+
+A pulse rate above 200 is compressed to steps of two; FB is "above 300". Samples are told oldest first, with the time of
+the first. The memory is cleared (`MCL!`) only when a whole playback was acknowledged: that is the promise of this
+format. The sum and the byte count at the end are read over: no public source says what exactly they cover, and every
+triplet has its own sum.
+
+Sources: fluxtream-ipy's Nonin3150 (after Nonin 7970-000 and "3150 Commands"), mobileappconsultant/isansys
+NoninWristOxPlaybackDecoder and its generator of playbacks (after Nonin 110520-000 rev. B), charlesfracchia/pyBioLab. Only
+the facts are theirs.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum, auto
+from hashlib import sha256
+from typing import Final
+
+from wire.errors import DecodeError
+from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Samples, Special
+from wire.nomenclature import Mdc
+from wire.serial.stream import Counts, Frame, Seen, SerialFormat
+
+ASK_PLAYBACK: Final = b"MPB?\r\n"
+CLEAR: Final = b"MCL!\r\n"
+ANSWER_S: Final = 5.0
+SILENCE_S: Final = 4.0
+"""A playback that stands still for so long is over: fluxtream waits as long, isansys a second more."""
+TRIES: Final = 3
+PIECE: Final = 150
+"""Samples in one piece: ten minutes at the recorder's own rate, and 487 bytes, which fit a reading."""
+_MOST_SAMPLES: Final = 1_000_000
+"""270 hours at one sample a second are 972,000."""
+REMEMBERED: Final = 8192
+"""Pieces known by heart: a full memory (270 hours at one sample a second) has 6,480."""
+
+_ACK: Final = 0x06
+_NAK: Final = 0x15
+_STUDY: Final = b"\xfe\xfd\xfb"
+_FORMAT: Final = 2
+_HEADER_SIZE: Final = 33
+_RATE_AT, _FORMAT_AT, _WRITTEN_AT, _STOP_AT, _START_AT = 3, 4, 6, 15, 24
+_TIME_SIZE: Final = 9
+_PLACE_SIZE: Final = 4
+_SAMPLES_AT: Final = _HEADER_SIZE + _PLACE_SIZE
+_TRAILER: Final = 0xEF
+_END_SIZE: Final = 24
+"""EF and EE with two bytes each, and the zeros."""
+_NOTHING: Final = 0xFF
+_ABOVE_300: Final = 251
+_COMPRESSED: Final = 200
+
+_STORED: Final = (MeasurementStatus.STORED,)
+
+
+def set_clock(time: DeviceTime) -> bytes:
+    """The command that sets the recorder's clock; it answers ACK and a line end."""
+    return f"DTM={time.year % 100:02}{time.month:02}{time.day:02}{time.hour:02}{time.minute:02}{time.second:02}\r\n".encode()
+
+
+def decode_piece(piece: bytes) -> tuple[Measurement, ...]:
+    """SpO2 and pulse rate of one piece of a study, each a run of samples from the oldest on."""
+    place, count = _check(piece)
+    rate_s = piece[_RATE_AT]
+    stop = _time(piece, _STOP_AT)
+    time = None
+    if stop is not None:
+        oldest = stop - timedelta(seconds=rate_s * (place + count - 1))
+        time = DeviceTime(
+            year=oldest.year,
+            month=oldest.month,
+            day=oldest.day,
+            hour=oldest.hour,
+            minute=oldest.minute,
+            second=oldest.second,
+        )
+    period_ms = Decimal(1000 * rate_s)
+    runs: tuple[tuple[int, str, Callable[[int, int], Decimal | Special], int], ...] = (
+        (Mdc.PULS_OXIM_SAT_O2, "%", _saturation, 1),
+        (Mdc.PULS_OXIM_PULS_RATE, "/min", _pulse, 0),
+    )
+    return tuple(
+        Measurement(
+            code=code,
+            samples=Samples(
+                origin=Decimal(0),
+                unit=unit,
+                period_ms=period_ms,
+                data=tuple(read(piece[at], at) for at in range(len(piece) - 3 + byte, _SAMPLES_AT - 1, -3)),
+            ),
+            device_time=time,
+            status=_STORED,
+            clock_set=time is not None,
+        )
+        for code, unit, read, byte in runs
+    )
+
+
+def describe_piece(piece: bytes) -> dict[str, str | bool]:
+    """Which study it is of, and where in it."""
+    place, count = _check(piece)
+    start, stop = _time(piece, _START_AT), _time(piece, _STOP_AT)
+    return {
+        "study started": start.isoformat() if start else "clock not set",
+        "study stopped": stop.isoformat() if stop else "clock not set",
+        "seconds per sample": str(piece[_RATE_AT]),
+        "samples": f"{place + 1} to {place + count} before the stop",
+    }
+
+
+class NoninMemoryStream:
+    """A session with a recorder: sets its clock, asks for the playback, yields pieces, clears what was acknowledged.
+
+    A playback with a triplet whose sum is wrong is given up until the line is silent, then asked for again; what was
+    whole in it has been yielded. A recorder that answers nothing is left alone.
+    """
+
+    __slots__ = (
+        "_at", "_buffer", "_clock", "_ended", "_outgoing", "_owed", "_place", "_samples", "_seen", "_step", "_study",
+        "_tries", "clock_set", "counts",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        now: float,
+        clock: Callable[[], DeviceTime | None] = lambda: None,
+        seen: Seen | None = None,
+    ) -> None:
+        self.counts = Counts()
+        self.clock_set = False
+        """Whether the recorder took the time in this session."""
+        self._clock = clock
+        self._seen = Seen(REMEMBERED) if seen is None else seen
+        self._outgoing = b""
+        self._buffer = bytearray()
+        self._study: bytes | None = None
+        self._samples = bytearray()
+        self._place = 0
+        self._owed = 0
+        """Pieces that were given and are not acknowledged."""
+        self._ended = False
+        """A whole playback lies behind."""
+        self._at: float | None = None
+        """When what is waited for is over."""
+        self._step = _Step.DONE
+        self._tries = 0
+        self._begin(_Step.CLOCK, now)
+
+    @property
+    def configured(self) -> bool:
+        """Whether nothing is waited for any more."""
+        return self._step is _Step.DONE
+
+    def receive(self, data: bytes, now: float) -> tuple[Frame, ...]:
+        """Take bytes from the line; the pieces that are whole now."""
+        frames: list[Frame] = []
+        self._buffer += data
+        while self._buffer:
+            if self._step is _Step.PLAYING:
+                self._at = now + SILENCE_S
+                if not self._take_triplet(frames):
+                    break
+            elif self._step is _Step.LOST:
+                self._at = now + SILENCE_S
+                self._skip(len(self._buffer))
+            else:
+                self._take_answer(now)
+        return tuple(frames)
+
+    def acknowledge(self, frame: Frame) -> None:  # noqa: ARG002  one is as good as another: all must come
+        """A piece is durable. When all of a whole playback are, the recorder may forget them."""
+        self._owed -= 1
+        if self._ended and not self._owed:
+            self._ended = False
+            self._step, self._tries = _Step.CLEARING, 0
+            self._outgoing += CLEAR
+
+    def forget(self, frame: Frame) -> None:
+        """A piece could not be kept: nothing of this playback is cleared."""
+        self._seen.forget(_identity(frame.data))
+
+    def to_send(self) -> bytes:
+        """What is to be written to the line now."""
+        outgoing, self._outgoing = self._outgoing, b""
+        return outgoing
+
+    def deadline(self) -> float | None:
+        """When `expire` is to be called, if nothing comes."""
+        return self._at
+
+    def expire(self, now: float) -> tuple[Frame, ...]:
+        """Give up what did not go on; ask again what was not answered or not whole."""
+        frames: list[Frame] = []
+        if self._at is None or now < self._at:
+            return ()
+        if self._step is _Step.PLAYING and self._at_the_end():
+            self._end()
+        elif self._step in {_Step.PLAYING, _Step.LOST}:
+            self.counts.cut += self._step is _Step.PLAYING
+            self._skip(len(self._buffer))
+            self._again(_Step.ASKING, now)
+        elif self._step is not _Step.DONE:
+            self._again(self._step, now)
+        return tuple(frames)
+
+    # What is asked
+
+    def _begin(self, step: "_Step", now: float) -> None:
+        self._tries = 0
+        self._ask(step, now)
+
+    def _again(self, step: "_Step", now: float) -> None:
+        if self._tries < TRIES:
+            self._ask(step, now)
+        elif step is _Step.CLOCK:
+            self.counts.unanswered += 1
+            self._begin(_Step.ASKING, now)
+        else:
+            self.counts.unanswered += 1
+            self._step, self._at = _Step.DONE, None
+
+    def _ask(self, step: "_Step", now: float) -> None:
+        time = self._clock() if step is _Step.CLOCK else None
+        if step is _Step.CLOCK and time is None:
+            step = _Step.ASKING
+        self._step, self._at = step, now + ANSWER_S
+        self._tries += 1
+        self._outgoing += CLEAR if step is _Step.CLEARING else ASK_PLAYBACK if time is None else set_clock(time)
+
+    def _take_answer(self, now: float) -> None:
+        answer = self._buffer[0]
+        if answer == _ACK and self._step is _Step.ASKING:
+            del self._buffer[0]
+            self._step, self._study, self._at = _Step.PLAYING, None, now + SILENCE_S
+            self._samples.clear()
+        elif answer == _ACK and self._step is _Step.CLOCK:
+            del self._buffer[0]
+            self.clock_set = True
+            self._begin(_Step.ASKING, now)
+        elif answer == _ACK and self._step is _Step.CLEARING:
+            del self._buffer[0]
+            self._step, self._at = _Step.DONE, None
+        elif answer == _NAK and self._step is not _Step.DONE:
+            del self._buffer[0]
+            self.counts.refused += 1
+            if self._step is _Step.CLOCK:
+                self._begin(_Step.ASKING, now)
+            else:
+                self._step, self._at = _Step.DONE, None
+        elif answer in b"\r\n":
+            del self._buffer[0]  # the line end after an answer says nothing
+        else:
+            self._skip(1)
+
+    # What is played
+
+    def _take_triplet(self, frames: list[Frame]) -> bool:
+        """Take what stands at the front; False if more must come first."""
+        buffer = self._buffer
+        # Behind the clock the end stands where a study has its stop.
+        if self._study is not None and len(self._study) == _STOP_AT and buffer[0] == _TRAILER:
+            if len(buffer) < _END_SIZE:
+                return False
+            del buffer[:_END_SIZE]
+            self._end()
+            return True
+        if len(buffer) < 3:
+            return False
+        triplet = bytes(buffer[:3])
+        if (triplet[0] + triplet[1]) & 0xFF != triplet[2] or not self._fits(triplet):
+            self.counts.spoiled += 1
+            self._step = _Step.LOST
+            return True
+        del buffer[:3]
+        if triplet == _STUDY:
+            self._cut(frames)
+            self._study, self._place = triplet, 0
+        elif self._study is not None and len(self._study) < _HEADER_SIZE:
+            self._study += triplet
+        else:
+            self._samples += triplet
+            if len(self._samples) == 3 * PIECE:
+                self._cut(frames)
+        return True
+
+    def _fits(self, triplet: bytes) -> bool:
+        """Whether a right triplet may stand here: a header never inside a header, nothing before the first one."""
+        if self._study is None or triplet == _STUDY:
+            return triplet == _STUDY and (self._study is None or len(self._study) == _HEADER_SIZE)
+        if len(self._study) == _RATE_AT:
+            return triplet[1] == _FORMAT and triplet[0] > 0
+        return True
+
+    def _cut(self, frames: list[Frame]) -> None:
+        if self._study is None or not self._samples:
+            return
+        piece = self._study + self._place.to_bytes(_PLACE_SIZE) + bytes(self._samples)
+        self._place += len(self._samples) // 3
+        self._samples.clear()
+        duplicate = self._seen.again(_identity(piece))
+        self.counts.frames += 1
+        self.counts.duplicates += duplicate
+        self._owed += 1
+        frames.append(Frame(format=SerialFormat.NONIN_MEMORY, data=piece, duplicate=duplicate))
+
+    def _at_the_end(self) -> bool:
+        """Older firmware ends with a header of zeros and silence."""
+        study = self._study
+        return study is not None and len(study) == _HEADER_SIZE and not any(study[_STOP_AT:]) and not self._samples
+
+    def _end(self) -> None:
+        self._study, self._step, self._at = None, _Step.DONE, None
+        self._ended = True
+        if not self._owed:
+            self._ended = False  # nothing to clear
+
+    def _skip(self, size: int) -> None:
+        del self._buffer[:size]
+        self.counts.skipped_bytes += size
+
+
+class _Step(Enum):
+    """What a session waits for."""
+
+    CLOCK = auto()
+    ASKING = auto()
+    PLAYING = auto()
+    LOST = auto()
+    """Something was wrong in the playback: the line must be silent before it can be asked for again."""
+    CLEARING = auto()
+    DONE = auto()
+
+
+def _identity(piece: bytes) -> bytes:
+    """All but when the study was written, which may be told anew."""
+    return sha256(piece[:_WRITTEN_AT] + piece[_STOP_AT:]).digest()[:12]
+
+
+def _check(piece: bytes) -> tuple[int, int]:
+    """The place of a piece in its study and the number of its samples; every sum must be right."""
+    if piece[:3] != _STUDY:
+        raise DecodeError("no study begins here", 0)
+    if len(piece) < _SAMPLES_AT + 3:
+        raise DecodeError(f"{len(piece)} bytes, expected {_SAMPLES_AT + 3} at least", len(piece))
+    if (len(piece) - _SAMPLES_AT) % 3:
+        raise DecodeError("the last triplet is not whole", len(piece) - (len(piece) - _SAMPLES_AT) % 3)
+    if len(piece) > _SAMPLES_AT + 3 * PIECE:
+        raise DecodeError(f"more than {PIECE} samples", _SAMPLES_AT + 3 * PIECE)
+    for at in (*range(0, _HEADER_SIZE, 3), *range(_SAMPLES_AT, len(piece), 3)):
+        if (piece[at] + piece[at + 1]) & 0xFF != piece[at + 2]:
+            raise DecodeError(f"checksum {piece[at + 2]}, expected {(piece[at] + piece[at + 1]) & 0xFF}", at + 2)
+    if piece[_FORMAT_AT] != _FORMAT:
+        raise DecodeError(f"memory format {piece[_FORMAT_AT]}, expected {_FORMAT}", _FORMAT_AT)
+    if not piece[_RATE_AT]:
+        raise DecodeError("0 seconds per sample", _RATE_AT)
+    place = int.from_bytes(piece[_HEADER_SIZE:_SAMPLES_AT])
+    if place > _MOST_SAMPLES:
+        raise DecodeError(f"no memory holds {place} samples", _HEADER_SIZE)
+    return place, (len(piece) - _SAMPLES_AT) // 3
+
+
+def _time(piece: bytes, at: int) -> datetime | None:
+    """A time in three triplets; None if the clock was not set (month or day 0). DecodeError where no calendar has it."""
+    month, day, _, year, minute, _, second, hour, _ = piece[at : at + _TIME_SIZE]
+    if not month or not day:
+        return None
+    try:
+        return datetime(2000 + year, month, day, hour, minute, second)  # noqa: DTZ001  the recorder knows no zone
+    except ValueError as error:
+        raise DecodeError(str(error), at) from None
+
+
+def _saturation(byte: int, at: int) -> Decimal | Special:
+    if byte == _NOTHING:
+        return Special.NAN
+    if byte > 100:
+        raise DecodeError(f"no saturation is {byte} %", at)
+    return Decimal(byte)
+
+
+def _pulse(byte: int, _: int) -> Decimal | Special:
+    if byte == _NOTHING:
+        return Special.NAN
+    if byte == _ABOVE_300:
+        return Special.POSITIVE_INFINITY
+    if byte > _ABOVE_300:
+        return Special.RESERVED
+    return Decimal(byte if byte <= _COMPRESSED else _COMPRESSED + 2 * (byte - _COMPRESSED))
