@@ -22,12 +22,14 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from bleak import BleakAdapter, BleakClient, BleakScanner
+from bleak.backends.bluezdbus.manager import _global_instances
 from bleak.backends.bluezdbus.version import BlueZFeatures
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakBluetoothNotAvailableError, BleakDBusError, BleakError
 
+from edge.adapter import CONNECT_HANGS, DEAF, SCAN_REFUSED, Adapter, Health
 from edge.radio import Characteristic, RadioError, Sighting
 from wire.errors import WireError
 from wire.services import SERVICES, format_uuid, parse_uuid
@@ -36,6 +38,12 @@ BUS_S: Final = 10.0
 """BlueZ answers in milliseconds; a bus that takes longer is a fault."""
 STOP_S: Final = 3.0
 """As BUS_S, for what stands between SIGTERM and the end."""
+CONNECT_S: Final = 20.0
+"""bleak gives up after 10 s, but then waits for BlueZ to say that it has given up too."""
+SILENT_S: Final = 15.0
+"""A scan of at least so long in which nothing at all was heard was perhaps none."""
+HANGS: Final = frozenset({"timeout", "org.bluez.Error.InProgress", "org.bluez.Error.NotReady"})
+"""How an adapter fails that is stuck; a device that has left fails otherwise."""
 
 # bleak would start bluetoothctl at the first connection to ask for its version, while a device waits that may be gone
 # in a second. It only looks for BlueZ before 5.55 (2020); Debian 12 has 5.66.
@@ -61,14 +69,23 @@ def _radio_faults(step: str) -> Iterator[None]:
 
 
 class BleakRadio:
-    """One adapter of this machine."""
+    """One adapter of this machine, kept at work (`edge.adapter`)."""
 
     def __init__(self, *, adapter: str, wanted: Collection[bytes] = ()) -> None:
-        self.adapter = adapter
+        """`adapter`: "hci0", or its Bluetooth address."""
+        self._adapter = Adapter(adapter, lost=self._scan_lost)
+        self._health = Health()
+        self._renewed = 0
+        self._links: set[BleakLink] = set()
         self.heard = 0
         self.lost = Event()
         self._last: dict[bytes, object] = {}
         self.want(wanted)
+
+    @property
+    def adapter(self) -> str:
+        """Its name as the system has it now."""
+        return self._adapter.name
 
     def want(self, addresses: Collection[bytes]) -> None:
         """Report these devices from now on; whatever else is in the air only counts as heard."""
@@ -84,12 +101,9 @@ class BleakRadio:
             if address is not None and self._advertised(address, data):
                 seen(_sighting(address, device))
 
-        self._last.clear()
-        with _radio_faults("scan"):
-            # Every advertisement, not only those with news: a device that is switched on twice says the same twice.
-            scanner = BleakScanner(detected, bluez={"adapter": self.adapter, "filters": {"DuplicateData": True}})
-            async with asyncio.timeout(BUS_S):
-                await scanner.start()
+        loop = asyncio.get_running_loop()
+        scanner = await self._start_scanning(detected)
+        begun, heard = loop.time(), self.heard
         try:
             with _radio_faults("scan"):
                 for device in await self._connected():
@@ -102,6 +116,10 @@ class BleakRadio:
             with contextlib.suppress(RadioError), _radio_faults("stop scanning"):
                 async with asyncio.timeout(STOP_S):
                     await scanner.stop()
+            if self.heard > heard:
+                self._health.worked(DEAF, SCAN_REFUSED)
+            elif loop.time() - begun >= SILENT_S and not self.lost.is_set():
+                self._health.failed(DEAF)
 
     async def connect(self, sighting: Sighting) -> "BleakLink":
         """Connect and discover services."""
@@ -109,17 +127,68 @@ class BleakRadio:
         if not isinstance(device, BLEDevice):
             raise TypeError(device)
         gone = Event()
-        with _radio_faults("connect"):
-            client = BleakClient(device, lambda _: gone.set(), bluez={"adapter": self.adapter})
-            await client.connect()
+        try:
+            with _radio_faults("connect"):
+                # No adapter: the path of the device, which is all that bleak needs, has it in it.
+                client = BleakClient(device, lambda _: gone.set())
+                async with asyncio.timeout(CONNECT_S):
+                    await client.connect()
+                try:
+                    link = BleakLink(client, gone, self._closed)
+                except BleakError:  # it left at once, and its services with it
+                    await client.disconnect()
+                    raise
+        except RadioError as error:
+            if error.reason in HANGS:
+                self._health.failed(CONNECT_HANGS)
+                self._mend_if_due()
+            raise
+        self._health.worked(CONNECT_HANGS)
+        self._links.add(link)
+        return link
+
+    async def close(self) -> None:
+        """Let go of the bus."""
+        await self._adapter.close()
+
+    async def _start_scanning(self, detected: Callable[[BLEDevice, AdvertisementData], None]) -> BleakScanner:
+        self.lost.clear()
+        self._last.clear()
+        with _radio_faults("scan"):
             try:
-                return BleakLink(client, gone)
-            except BleakError:  # it left at once, and its services with it
-                await client.disconnect()
+                name = await self._adapter.ready()
+                now = asyncio.get_running_loop().time()
+                if not self._links and (why := self._health.due(now)) is not None:
+                    self._health.cycled(now, why)
+                    await self._adapter.power_cycle(why)
+                    self.lost.clear()
+            finally:
+                if self._renewed != self._adapter.renewed:
+                    self._renewed = self._adapter.renewed
+                    await _let_bleak_begin_anew()
+            # Every advertisement, not only those with news: a device that is switched on twice says the same twice.
+            scanner = BleakScanner(detected, bluez={"adapter": name, "filters": {"DuplicateData": True}})
+            try:
+                async with asyncio.timeout(BUS_S):
+                    await scanner.start()
+            except Exception:
+                self._health.failed(SCAN_REFUSED)
                 raise
+            return scanner
+
+    def _scan_lost(self) -> None:
+        self.lost.set()
+
+    def _closed(self, link: "BleakLink") -> None:
+        self._links.discard(link)
+        self._mend_if_due()
+
+    def _mend_if_due(self) -> None:
+        if not self._links and self._health.due(asyncio.get_running_loop().time()) is not None:
+            self.lost.set()
 
     async def _connected(self) -> list[BLEDevice]:
-        adapter = await BleakAdapter.get(bluez={"adapter": self.adapter})
+        adapter = await BleakAdapter.get(bluez={"adapter": self._adapter.name})
         return await adapter.get_connected_devices([format_uuid(service) for service in SERVICES])
 
     def _advertised(self, address: bytes, data: AdvertisementData) -> bool:
@@ -132,6 +201,19 @@ class BleakRadio:
             return False
         self._last[address] = advertised
         return True
+
+
+async def _let_bleak_begin_anew() -> None:
+    """Drop what bleak remembers of BlueZ.
+
+    It keeps a copy of BlueZ's objects, and does not notice that bluetoothd has ended: the copy then has devices that
+    are connected and whose services are known, and no session with one of them would ever end. It does notice that
+    its connection to the bus has ended.
+    """
+    manager = _global_instances.get(asyncio.get_running_loop())
+    if manager is not None and manager._bus is not None:  # noqa: SLF001  there is no public way: bleak 3.1
+        manager._bus.disconnect()  # noqa: SLF001  as above
+        await asyncio.sleep(0)
 
 
 def _sighting(address: bytes, device: BLEDevice) -> Sighting:
@@ -147,8 +229,9 @@ def _sighting(address: bytes, device: BLEDevice) -> Sighting:
 class BleakLink:
     """A connected device whose services are known."""
 
-    def __init__(self, client: BleakClient, gone: Event) -> None:
+    def __init__(self, client: BleakClient, gone: Event, closed: "Callable[[BleakLink], None]") -> None:
         self._client = client
+        self._closed = closed
         self.gone = gone
         self._subscribed: list[BleakGATTCharacteristic] = []
         self._theirs: dict[int, BleakGATTCharacteristic] = {}
@@ -217,5 +300,8 @@ class BleakLink:
                         with contextlib.suppress(BleakError):
                             await self._client.stop_notify(theirs)
             finally:
-                await self._client.disconnect()
-                gc.collect()
+                try:
+                    await self._client.disconnect()
+                finally:
+                    self._closed(self)
+                    gc.collect()

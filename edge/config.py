@@ -242,7 +242,14 @@ class Mqtt(NamedTuple):
 class Ble(NamedTuple):
     """[ble]: the radio."""
 
-    adapter: Annotated[str, _matching(r"hci[0-9]{1,3}", 'write the adapter as BlueZ names it, as in "hci0"')] = "hci0"
+    adapter: Annotated[
+        str,
+        _matching(
+            r"hci[0-9]{1,3}|[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}",
+            'write the adapter as BlueZ names it, as in "hci0", or its Bluetooth address',
+        ),
+    ] = "hci0"
+    """Followed by its address once that is known: USB adapters come back under other names."""
     idle_timeout_s: Annotated[float, _number(1, 3600, "write seconds from 1 to 3600, without quotes")] = 30.0
     """A connected device that says nothing for so long is disconnected."""
     connections: Annotated[int, _number(1, 8, "write a whole number from 1 to 8, without quotes", whole=True)] = 4

@@ -226,8 +226,9 @@ class HubAgent:
             "clock": {"state": clock.state.name.lower(), "uncertainty_ms": clock.uncertainty_ms},
             "uplink": uplink.as_dict(),
             "radio": collector
+            and self._radio
             and {
-                "adapter": self._config.ble.adapter,
+                "adapter": self._radio.adapter,
                 "scanning": collector.scanning,
                 "fault": collector.radio_fault,
             },

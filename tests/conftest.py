@@ -4,17 +4,15 @@ A missing real part fails the test that asked for it, with the Debian package to
 """
 
 import asyncio
-import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.brokers import any_broker, iotcore_broker, mosquitto  # noqa: F401  (fixtures)
-from tests.support import ADAPTERS, PrivateBus, eventually, stop
+from tests.support import ADAPTERS, PrivateBus
+from tests.system_bus import SystemBus
 
 
 def pytest_sessionstart() -> None:
@@ -28,37 +26,14 @@ def pytest_sessionstart() -> None:
 @pytest.fixture
 def private_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateBus]:
     """BlueZ's D-Bus API on a private bus, which is also this process's system bus during the test."""
-    daemon_path = shutil.which("dbus-daemon")
-    if daemon_path is None:
-        pytest.fail("dbus-daemon is not there: apt-get install dbus")
-    bluezoo_path = Path(sys.executable).with_name("bluezoo")
-    if not bluezoo_path.exists():
-        pytest.fail("bluezoo is not in this environment: make setup")
-    address = f"unix:path={tmp_path / 'bus'}"
-    daemon = subprocess.Popen(
-        [daemon_path, "--session", "--nofork", "--nopidfile", f"--address={address}", "--print-address=1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    log = tmp_path / "bluezoo.log"
-    bluezoo: subprocess.Popen[bytes] | None = None
+    bus = SystemBus(tmp_path)
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.address)
     try:
-        assert daemon.stdout is not None
-        printed = daemon.stdout.readline().decode().strip()
-        assert printed.startswith("unix:path="), f"dbus-daemon did not start: {printed!r}"
-        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
-        arguments = [str(bluezoo_path), "--auto-enable", "--scan-interval", "1"]
-        for adapter in ADAPTERS:
-            arguments += ["-a", adapter]
-        with log.open("wb") as output:
-            bluezoo = subprocess.Popen(arguments, stdout=output, stderr=output)
-        last = f"adapter[{len(ADAPTERS) - 1}]"
-        eventually(lambda: last in log.read_text(), what="bluezoo exports its adapters")
-        yield PrivateBus(address=address, adapters=ADAPTERS, log=log)
+        bus.start()
+        bus.start_bluez(ADAPTERS)
+        yield PrivateBus(address=bus.address, adapters=ADAPTERS, log=bus.log)
     finally:
-        if bluezoo is not None:
-            stop(bluezoo)
-        stop(daemon)
+        bus.stop()
 
 
 @pytest.fixture

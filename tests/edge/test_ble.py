@@ -5,97 +5,35 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from bleak.backends.bluezdbus.manager import _global_instances
 
 from edge.ble import BleakRadio
 from edge.collect import Collector
 from edge.intake import Intake
 from edge.radio import RadioError, Sighting
-from simulator.bluez import Characteristic, Peripheral, Service
+from simulator.bluez import Peripheral
+from tests.edge.radio_story import Collected, no_bus_left_open, now, peripheral, services  # noqa: F401  (a fixture)
 from tests.support import PrivateBus
-from wire.batch import parse_reading
-from wire.evidence import Clock, ClockState, Reading
 
 SPO2_98 = bytes.fromhex("0062004800")
 BP_122_80 = bytes.fromhex("007a0050005e00")
 WITHIN_S = 15
 
 
-def services(measurement: int, service: int) -> Sequence[Service]:
-    return (
-        Service(
-            uuid=service,
-            characteristics=(
-                Characteristic(uuid=measurement, flags=("indicate",)),
-                Characteristic(uuid=0x2A60, flags=("read",), read=lambda: b"\x08\x00"),
-            ),
-        ),
-        Service(
-            uuid=0x180A,
-            characteristics=(Characteristic(uuid=0x2A29, flags=("read",), read=lambda: b"Nonin"),),
-        ),
-    )
-
-
-def peripheral(adapter: str, *, measurement: int = 0x2A5E, service: int = 0x1822) -> Peripheral:
-    return Peripheral(
-        adapter=adapter, name=f"Device on {adapter}", appearance=0, services=lambda _: services(measurement, service)
-    )
-
-
 def address(bus: PrivateBus, number: int) -> bytes:
     return bytes.fromhex(bus.adapters[number].replace(":", ""))
-
-
-def now() -> Clock:
-    return Clock(
-        wall_us=time.time_ns() // 1000,
-        mono_us=time.monotonic_ns() // 1000,
-        boot=bytes(16),
-        state=ClockState.UNSYNCHRONISED,
-    )
-
-
-@pytest.fixture(autouse=True)
-async def no_bus_left_open() -> AsyncIterator[None]:
-    """bleak keeps one D-Bus connection per event loop until the process ends; a test's loop ends before that."""
-    yield
-    manager = _global_instances.pop(asyncio.get_running_loop(), None)
-    if manager is not None and manager._bus is not None:
-        manager._bus.disconnect()
-        await asyncio.wait_for(asyncio.shield(manager._bus_watcher_task or asyncio.sleep(0)), WITHIN_S)
-
-
-class Collected:
-    def __init__(self) -> None:
-        self.readings: list[Reading] = []
-        self.news = asyncio.Event()
-
-    def put(self, encoded: bytes) -> int:
-        reading = parse_reading(encoded)
-        assert isinstance(reading, Reading)
-        self.readings.append(reading)
-        self.news.set()
-        return len(self.readings)
-
-    async def until(self, count: int) -> None:
-        async with asyncio.timeout(WITHIN_S):
-            while len(self.readings) < count:
-                self.news.clear()
-                await self.news.wait()
 
 
 @asynccontextmanager
 async def collecting(bus: PrivateBus, *numbers: int) -> AsyncIterator[tuple[Collector, Collected]]:
     collected = Collected()
     addresses = [address(bus, number) for number in numbers]
+    radio = BleakRadio(adapter="hci0")
     collector = Collector(
-        radio=BleakRadio(adapter="hci0", wanted=addresses),
+        radio=radio,
         devices=[(each, "") for each in addresses],
         intake=Intake(put=collected.put, stored=lambda: None),
         now=now,
@@ -109,6 +47,7 @@ async def collecting(bus: PrivateBus, *numbers: int) -> AsyncIterator[tuple[Coll
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        await radio.close()
 
 
 async def until_idle(collector: Collector) -> None:
@@ -225,19 +164,21 @@ async def test_a_device_that_a_killed_hub_left_connected_is_found_and_read(priva
             assert await subscription.send(SPO2_98)
             await collected.until(1)
         await forgotten.close()
+    await radio.close()
 
 
 async def test_a_missing_adapter_is_a_radio_error_and_no_more(private_bus: PrivateBus) -> None:
     radio = BleakRadio(adapter="hci77", wanted=[address(private_bus, 1)])
-    with pytest.raises(RadioError):
+    with pytest.raises(RadioError, match="no-adapter"):
         async with radio.scan(lambda _: None):
             pass
+    await radio.close()
 
 
 async def test_a_missing_bus_is_a_radio_error_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
     radio = BleakRadio(adapter="hci0", wanted=[])
-    with pytest.raises(RadioError):
+    with pytest.raises(RadioError, match="no-bus"):
         async with radio.scan(lambda _: None):
             pass
 

@@ -1,0 +1,233 @@
+"""An adapter, BlueZ or bus that goes away or hangs is worked with again within a minute, by the same process.
+
+Real bleak against BlueZoo on a bus of our own. The hub's pauses are shortened here, so that a second is enough; with
+its own, at most `LONGEST_RETRY_S` is added.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from edge import adapter, attention, ble, collect
+from edge.adapter import CONNECT_HANGS, DEAF, FIRST_PAUSE_S, LIMITS, LONGEST_PAUSE_S, SCAN_REFUSED, Health
+from edge.ble import BleakRadio
+from edge.bluez import ADAPTER, Bluez
+from edge.collect import Collector
+from edge.intake import Intake
+from tests.edge.fake_bluez import FakeBluez, Peer, serving
+from tests.edge.radio_story import Collected, no_bus_left_open, now, peripheral  # noqa: F401  (a fixture)
+from tests.system_bus import SystemBus
+
+HUB = "00:00:00:00:00:01"
+DEVICE = "00:00:00:00:00:02"
+SPO2_98 = bytes.fromhex("0062004800")
+WITHIN_S = 15
+
+
+@pytest.fixture
+def bare_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SystemBus]:
+    bus = SystemBus(tmp_path)
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.address)
+    monkeypatch.setattr(collect, "FIRST_RETRY_S", 0.1)
+    monkeypatch.setattr(collect, "LONGEST_RETRY_S", 0.2)
+    monkeypatch.setattr(collect, "TICK_S", 0.2)
+    monkeypatch.setattr(collect, "DEAF_TICKS", 10)
+    monkeypatch.setattr(attention, "FIRST_PAUSE_S", 0.05)
+    try:
+        bus.start()
+        yield bus
+    finally:
+        bus.stop()
+
+
+@pytest.fixture
+def bus(bare_bus: SystemBus) -> SystemBus:
+    bare_bus.start_bluez((HUB, DEVICE))
+    return bare_bus
+
+
+@asynccontextmanager
+async def collecting(wanted: str = "hci0") -> AsyncIterator[tuple[Collector, Collected]]:
+    collected = Collected()
+    radio = BleakRadio(adapter=wanted)
+    collector = Collector(
+        radio=radio,
+        devices=[(bytes.fromhex(DEVICE.replace(":", "")), "")],
+        intake=Intake(put=collected.put, stored=lambda: None),
+        now=now,
+        idle_timeout_s=1.5,
+    )
+    task = asyncio.create_task(collector.run())
+    try:
+        yield collector, collected
+        assert not task.done(), "collecting ended by itself"
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await radio.close()
+
+
+async def measure_once(collected: Collected) -> None:
+    """A citizen uses the device, and the reading arrives."""
+    count = len(collected.readings)
+    async with peripheral("hci1") as device:
+        await device.advertise()
+        async with asyncio.timeout(WITHIN_S):
+            subscription = await device.subscribers.get()
+        await device.withdraw()
+        assert await subscription.send(SPO2_98)
+        await device.hang_up(subscription)
+        await collected.until(count + 1)
+
+
+async def until_scanning(collector: Collector, *, expected: bool = True) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while collector.scanning is not expected:  # noqa: ASYNC110  a poll with an end, of real parts
+            await asyncio.sleep(0.01)
+
+
+async def recovered(collector: Collector, collected: Collected, what: str) -> None:
+    """The world is well again: so is the hub, within a minute by its own pauses."""
+    begun = time.monotonic()
+    await until_scanning(collector)
+    scanning_s = time.monotonic() - begun
+    await measure_once(collected)
+    print(f"{what}: scanning again after {scanning_s:.1f} s, a reading after {time.monotonic() - begun:.1f} s")
+    assert scanning_s + 10.0 <= 60, "10 s is the pause that was shortened here"
+
+
+async def test_bluetoothd_that_crashes_during_a_session_costs_the_session_and_no_more(bus: SystemBus) -> None:
+    async with collecting() as (collector, collected):
+        await measure_once(collected)
+        async with peripheral("hci1") as device:
+            await device.advertise()
+            async with asyncio.timeout(WITHIN_S):
+                subscription = await device.subscribers.get()
+            assert await subscription.send(SPO2_98)
+            await collected.until(2)
+            bus.kill_bluez()
+        await until_scanning(collector, expected=False)
+        async with asyncio.timeout(WITHIN_S):
+            while any(state.connected for state in collector.states()):  # noqa: ASYNC110  as above
+                await asyncio.sleep(0.01)
+        bus.start_bluez((HUB, DEVICE))
+        await recovered(collector, collected, "bluetoothd restarted")
+
+
+async def test_bluetoothd_that_is_replaced_in_an_instant_is_noticed(bus: SystemBus) -> None:
+    async with collecting() as (collector, collected):
+        await measure_once(collected)
+        bus.kill_bluez()
+        bus.start_bluez((HUB, DEVICE))
+        await recovered(collector, collected, "bluetoothd replaced")
+
+
+async def test_a_bus_that_ends_is_joined_again_when_it_is_back(bus: SystemBus) -> None:
+    async with collecting() as (collector, collected):
+        await measure_once(collected)
+        bus.kill()
+        await until_scanning(collector, expected=False)
+        bus.start()
+        bus.start_bluez((HUB, DEVICE))
+        await recovered(collector, collected, "bus restarted")
+
+
+async def test_an_adapter_that_comes_back_under_another_name_is_followed_by_its_address(bus: SystemBus) -> None:
+    async with collecting() as (collector, collected), Bluez() as bluez:
+        await measure_once(collected)
+        await bluez.call("/org/bluezoo", "org.bluezoo.Manager1", "RemoveAdapter", "y", 0, to="org.bluez")
+        await until_scanning(collector, expected=False)
+        await bluez.call("/org/bluezoo", "org.bluezoo.Manager1", "AddAdapter", "ys", 0, "00:00:00:00:00:AA")
+        await bluez.call("/org/bluezoo", "org.bluezoo.Manager1", "AddAdapter", "ys", 7, HUB)
+        await recovered(collector, collected, "adapter renumbered")
+        assert collector._radio.adapter == "hci7"
+
+
+async def test_an_adapter_named_by_its_address_that_is_switched_off_is_switched_on_again(bus: SystemBus) -> None:
+    async with collecting(HUB) as (collector, collected), Bluez() as bluez:
+        await measure_once(collected)
+        await bluez.set("/org/bluez/hci0", ADAPTER, "Powered", "b", False)
+        await recovered(collector, collected, "adapter powered off")
+        assert (await bluez.properties("/org/bluez/hci0", ADAPTER))["Powered"] is True
+
+
+# An adapter that is there and does not work: only its power mends that
+
+
+async def used_until_read(bluez: FakeBluez, collected: Collected) -> None:
+    """The device in the air is switched on, measures as soon as somebody listens, and is read."""
+    async with asyncio.timeout(WITHIN_S):
+        while not (devices := [d for d in bluez.devices.values() if d.characteristics]):  # noqa: ASYNC110  as above
+            await asyncio.sleep(0.01)
+        measurement = devices[0].characteristics[-1]
+        await measurement.subscribed.wait()
+        measurement.notify(SPO2_98)
+        await collected.until(1)
+
+
+@pytest.mark.parametrize(("stuck", "why"), [("deaf", DEAF), ("refuses", SCAN_REFUSED), ("hangs", CONNECT_HANGS)])
+async def test_a_stuck_adapter_is_power_cycled_and_then_works(
+    stuck: str, why: str, bare_bus: SystemBus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="stafet")
+    monkeypatch.setattr(ble, "SILENT_S", 0.1)
+    monkeypatch.setattr(ble, "CONNECT_S", 0.1)
+    monkeypatch.setattr(collect, "DEAF_TICKS", 2)
+    async with serving(Peer(address=DEVICE, name="Nonin")) as bluez:
+        bluez.stuck = stuck
+        async with collecting() as (_, collected):
+            await used_until_read(bluez, collected)
+        assert bluez.power_cycles == 1
+    (cycled,) = [record.fields for record in caplog.records if record.message == "adapter_power_cycled"]  # type: ignore[attr-defined]
+    assert cycled == {"adapter": "hci0", "reason": why}
+
+
+async def test_a_stuck_adapter_is_not_power_cycled_under_a_session_that_works(
+    bare_bus: SystemBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ble, "SILENT_S", 0.1)
+    monkeypatch.setattr(collect, "DEAF_TICKS", 2)
+    async with serving(Peer(address=DEVICE, name="Nonin")) as bluez, collecting() as (collector, collected):
+        await used_until_read(bluez, collected)
+        bluez.stuck = "deaf"
+        (measurement,) = [c for d in bluez.devices.values() for c in d.characteristics if c.subscribed.is_set()]
+        for _ in range(4):
+            await asyncio.sleep(0.4)
+            measurement.notify(SPO2_98)
+        await collected.until(5)
+        assert collector.states()[0].sessions == 1
+        assert bluez.power_cycles == 0
+
+
+def test_a_minute_is_enough_to_find_an_adapter_stuck() -> None:
+    deaf_s = LIMITS[DEAF] * collect.DEAF_TICKS * collect.TICK_S
+    refused_s = sum(min(collect.FIRST_RETRY_S * 2**n, collect.LONGEST_RETRY_S) for n in range(LIMITS[SCAN_REFUSED]))
+    bleak_gives_up_s = 10.0
+    pauses_s = sum(attention.FIRST_PAUSE_S * 2**n for n in range(LIMITS[CONNECT_HANGS] - 1))
+    hangs_s = LIMITS[CONNECT_HANGS] * bleak_gives_up_s + pauses_s
+    assert max(deaf_s, refused_s, hangs_s) + adapter.POWER_S <= 60
+    assert collect.DEAF_TICKS * collect.TICK_S > ble.SILENT_S
+
+
+def test_power_cycles_that_do_not_help_become_rare_and_one_that_helps_is_forgotten() -> None:
+    health, cycles, now = Health(), [], 0.0
+    for now in range(0, 24 * 3600, 20):
+        health.failed(DEAF)
+        if (why := health.due(now)) is not None:
+            health.cycled(now, why)
+            cycles.append(now)
+    assert [second - first for first, second in pairwise(cycles[:5])] == [60, 120, 240, 480]
+    assert cycles[-1] - cycles[-2] == LONGEST_PAUSE_S
+    assert FIRST_PAUSE_S <= 60
+    health.worked(DEAF)
+    for _ in range(LIMITS[DEAF]):
+        assert health.due(now) is None
+        health.failed(DEAF)
+    assert health.due(now) == DEAF
