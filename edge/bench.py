@@ -2,60 +2,75 @@
 
 import asyncio
 import signal
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from edge.log import event
+from edge.log import address_hash, event
 from edge.table import measurement_table
-from edge.x73_association import Habits
-from edge.x73_tcp import Listener
-from wire.measurement import Measurement
+from edge.x73_association import Habits, Told
+from edge.x73_pump import Associations
 from wire.measurement_json import dumps_line
 from wire.x73.session import Waits
 
 
 class CannotListen(Exception):  # noqa: N818  what it says is its name
-    """The address is taken, or not ours; the cause is the `OSError`."""
+    """The address is taken, or not ours, or the port is not there; the cause is the `OSError`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """On which transports to serve agents."""
+
+    tcp: tuple[str | None, int] | None = None
 
 
 class Lines:
-    """Measurements as they come: one JSON line each, or a table of each report. A flushed line is kept."""
+    """Measurements as they come: one JSON line each, or a table of each report. A flushed line is kept.
+
+    Each is of one agent: with `agent` in its JSON, or in the line above its table, as the hash that events have.
+    """
 
     def __init__(self, out: TextIO, *, json: bool) -> None:
         self.count = 0
         self._out = out
         self._json = json
 
-    def take(self, measurements: tuple[Measurement, ...]) -> None:
-        received = datetime.now(UTC)
+    def take(self, told: Told) -> bool:
+        measurements = told.report.measurements + told.report.test_measurements
+        if not measurements:
+            return True
+        agent, received = address_hash(told.system_id), datetime.now(UTC)
         if self._json:
             for each in measurements:
-                self._out.write(dumps_line(replace(each, received=received)) + "\n")
+                self._out.write(dumps_line(replace(each, received=received), agent=agent) + "\n")
         else:
-            self._out.write(measurement_table(measurements) + "\n")
+            self._out.write(f"{agent}\n{measurement_table(measurements)}\n")
         self._out.flush()
         self.count += len(measurements)
+        return True
 
 
 class _Counted:
     """Lines that end the listening when there are enough of them."""
 
     def __init__(self, show: Lines, enough: int) -> None:
-        self.listener: Listener | None = None
+        self.end: Callable[[], None] | None = None
         self._show = show
         self._enough = enough
 
-    def take(self, measurements: tuple[Measurement, ...]) -> None:
-        self._show.take(measurements)
-        if self.listener is not None and self._show.count >= self._enough:
-            self.listener.end()
+    def take(self, told: Told) -> bool:
+        self._show.take(told)
+        if self.end is not None and self._show.count >= self._enough:
+            self.end()
+        return True
 
 
 def listen(
-    host: str | None,
-    port: int,
+    ways: Ways,
     *,
     show: Lines,
     count: int | None = None,
@@ -73,21 +88,35 @@ def listen(
         # A recording stands for itself: its agent tells its configuration each time.
         remember=record is None,
     )
-    listener = Listener(habits, record)
+    associations = Associations(habits, record)
     if isinstance(sink, _Counted):
-        sink.listener = listener
-    asyncio.run(_serve(listener, host, port))
+        sink.end = associations.end
+    asyncio.run(_serve(associations, ways))
 
 
-async def _serve(listener: Listener, host: str | None, port: int) -> None:
+async def _serve(associations: Associations, ways: Ways) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, listener.end)
+        loop.add_signal_handler(each, associations.end)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(associations.close)
+        if ways.tcp is not None:
+            await stack.enter_async_context(_tcp(associations, *ways.tcp))
+        await associations.ended.wait()
+
+
+@asynccontextmanager
+async def _tcp(associations: Associations, host: str | None, port: int) -> AsyncIterator[None]:
+    from edge.x73_tcp import listen  # noqa: PLC0415  only what is asked for
+
     try:
-        server = await listener.open(host, port)
+        server = await listen(associations, host, port)
     except OSError as error:
         raise CannotListen(f"{host}:{port}: {error.strerror}") from error
     for address in server.sockets:
         bound, chosen = address.getsockname()[:2]
         event("listening", at=f"[{bound}]:{chosen}" if ":" in bound else f"{bound}:{chosen}")
-    await listener.serve(server)
+    try:
+        yield
+    finally:
+        server.close()

@@ -451,8 +451,7 @@ def _listen(options: argparse.Namespace) -> int:
     log.set_up()
     try:
         bench.listen(
-            "127.0.0.1" if host == "localhost" else host or None,
-            port,
+            bench.Ways(tcp=("127.0.0.1" if host == "localhost" else host or None, port)),
             show=bench.Lines(sys.stdout, json=options.json),
             count=options.count,
             record=options.record,

@@ -272,6 +272,8 @@ class Agents(NamedTuple):
     """Read Personal Healthcare Devices (USB class 0F)."""
     hdp: Annotated[bool, _flag] = False
     """Accept Bluetooth HDP."""
+    clear_store: Annotated[bool, _flag] = False
+    """Clear what an agent has stored once all of it is in the outbox."""
 
 
 class Agent(NamedTuple):

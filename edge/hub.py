@@ -195,6 +195,21 @@ class HubAgent:
                 connections=config.ble.connections,
             )
             yield "collecting", self._collector
+        ports = [port.port for port in config.serial if port.format == "20601"]
+        if config.agent and (ports or config.agents.tcp or config.agents.usb or config.agents.hdp):
+            from edge.agents import AgentCollector  # noqa: PLC0415  as above
+
+            yield (
+                "agents",
+                AgentCollector(
+                    agents=config.agent,
+                    ways=config.agents,
+                    ports=ports,
+                    intake=intake,
+                    now=self._clock.now,
+                    known=config.hub.store.with_name(f"{config.hub.store.name}.agents"),
+                ),
+            )
 
     def _uplink_event(self, name: str, fields: Mapping[str, Field]) -> None:
         event(name, logging.WARNING if name in WARNINGS else logging.INFO, **fields)

@@ -37,8 +37,11 @@ class Intake:
         """Readings that wait in memory."""
         return len(self._held)
 
-    def take(self, encoded: bytes) -> int | None:
-        """Commit a reading; its number, or None if it had to be held (or, at the bound, dropped)."""
+    def take(self, encoded: bytes, *, hold: bool = True) -> int | None:
+        """Commit a reading; its number, or None if it had to be held (or, at the bound, dropped).
+
+        With `hold` False None means that nothing was kept: for a device that keeps a reading until it is confirmed.
+        """
         self.retry()
         if not self._held:
             try:
@@ -48,6 +51,8 @@ class Intake:
             else:
                 self._stored()
                 return seq
+        if not hold:
+            return None
         if len(self._held) < MAX_HELD and self._held_bytes + len(encoded) <= MAX_HELD_BYTES:
             self._held.append(encoded)
             self._held_bytes += len(encoded)

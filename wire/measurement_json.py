@@ -64,6 +64,7 @@ _FIELDS: Final = frozenset(
         "clock_set",
     }
 )
+_OF_A_STREAM: Final = _FIELDS | {"agent"}
 _SAMPLES_FIELDS: Final = frozenset({"origin", "factor", "unit", "period_ms", "lower", "upper", "data"})
 
 _MAX_CODE: Final = 0xFFFF_FFFF
@@ -73,6 +74,7 @@ _MAX_BIT: Final = 31
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,31})(?:\.[0-9]{1,31})?(?:[eE][+-]?[0-9]{1,3})?")
 _UNIT: Final = re.compile(r"[!-~]{1,64}")
 _REFID: Final = re.compile(r"MDCX?_[0-9A-Za-z_]{1,120}")
+_AGENT: Final = re.compile("[0-9a-f]{8}")
 _BIT: Final = re.compile(r"([1-9][0-9]{0,9})\.(0|[1-9][0-9]?)")
 _RECEIVED: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
@@ -90,9 +92,9 @@ def dumps(measurements: Iterable[Measurement], indent: int | None = None) -> str
     return json.dumps([_written(measurement) for measurement in measurements], indent=indent)
 
 
-def dumps_line(measurement: Measurement) -> str:
-    """One measurement as a line, for a stream of them."""
-    return json.dumps(_written(measurement))
+def dumps_line(measurement: Measurement, *, agent: str) -> str:
+    """One measurement as a line, for a stream of them from several agents; which one is for people, and not read back."""
+    return json.dumps({"agent": agent, **_written(measurement)})
 
 
 def loads(text: bytes | str) -> tuple[Measurement, ...]:
@@ -153,7 +155,9 @@ def _written_samples(samples: Samples) -> dict[str, object]:
 
 
 def _measurement(place: Place, *, component: bool = False) -> Measurement:
-    members = place.members(_FIELDS)
+    members = place.members(_FIELDS if component else _OF_A_STREAM)
+    if "agent" in members:
+        members["agent"].matching(_AGENT, "agent")
     code = _code(_required(place, members, "code"))
     if "refid" in members:
         _check_refid(members["refid"], code)

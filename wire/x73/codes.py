@@ -223,6 +223,20 @@ class DataReqMode(IntFlag):
     PERSON_ID = 0x0008
 
 
+class DataReqFlags(IntFlag):
+    """DataReqModeFlags (A.8): what an agent says in its association request of manager-initiated reports."""
+
+    SUPP_STOP = 0x8000
+    SUPP_SCOPE_ALL = 0x0800
+    SUPP_SCOPE_CLASS = 0x0400
+    SUPP_SCOPE_HANDLE = 0x0200
+    SUPP_MODE_SINGLE_RSP = 0x0080
+    SUPP_MODE_TIME_PERIOD = 0x0040
+    SUPP_MODE_TIME_NO_LIMIT = 0x0020
+    SUPP_PERSON_ID = 0x0010
+    SUPP_INIT_AGENT = 0x0001
+
+
 MDS_HANDLE = 0
 NO_RELATIVE_TIME = 0xFFFF_FFFF
 AGENT_INITIATED = 0xF000

@@ -57,7 +57,6 @@ from wire.x73.reports import (
     ConfigReportResult,
     ConfigResult,
     decode_info,
-    decode_report,
 )
 from wire.x73.requests import Requester
 from wire.x73.services import (
@@ -91,7 +90,8 @@ class Manager(Requester):
     """One association with one agent.
 
     `known` is the caller's cache of configurations by (system-id, config-id); `admit` may refuse an agent (None
-    admits it), which is where only the citizen's own devices are let in.
+    admits it), which is where only the citizen's own devices are let in. With `understand` False reports have no
+    measurements, and one whose inside is wrong is told like any other, with its `fault`: its bytes are evidence.
     """
 
     def __init__(
@@ -103,8 +103,9 @@ class Manager(Requester):
         standard: Mapping[int, Configuration] = STANDARD,
         enable_scanners: bool = True,
         waits: Waits | None = None,
+        understand: bool = True,
     ) -> None:
-        super().__init__(waits or Waits())
+        super().__init__(waits or Waits(), understand=understand)
         self.system_id = system_id
         self._known = known
         self._admit = admit
@@ -342,12 +343,12 @@ class Manager(Requester):
     def _scan_report(self, apdu: Prst, report: EventReport, now: float) -> None:
         tolerated: list[Tolerated] = []
         try:
-            scan = decode_report(report.event_type, report.handle, report.info, tolerated, EVENT_INFO_AT)
+            scan, fault = self._read_report(report.event_type, report.handle, report.info, tolerated, EVENT_INFO_AT)
         except DecodeError as error:
             self._malformed(apdu, error, RejectProblem.BADLY_STRUCTURED_APDU)
             return
         confirmed = apdu.rose is Rose.ROIV_CONFIRMED_EVENT_REPORT
-        event = self._tell_report(scan, tolerated, confirmed=confirmed, invoke_id=apdu.invoke_id)
+        event = self._tell_report(scan, fault, tolerated, confirmed=confirmed, invoke_id=apdu.invoke_id)
         if confirmed:
             self._await_confirmation(event, now)
 

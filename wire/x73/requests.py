@@ -68,11 +68,12 @@ class Requester(Session):
 
     role: ClassVar[Role] = Role.MANAGER
 
-    def __init__(self, waits: Waits) -> None:
+    def __init__(self, waits: Waits, *, understand: bool = True) -> None:
         super().__init__(waits, first_invoke_id=0)
+        self._understand = understand
         self.peer: PhdAssociation | None = None
         self.mds: Mapping[int, bytes] = {}
-        self._understanding = Understanding()
+        self._understanding = Understanding(decode=understand)
         self._durable: dict[tuple[int, int], int] = {}
         """How many entries of a segment, from its first, are confirmed without a gap."""
         self._complete: set[tuple[int, int]] = set()
@@ -241,11 +242,28 @@ class Requester(Session):
     def _snapshot(self, response: DataResponse) -> None:
         """A single response carries its report in the answer; there is nothing to confirm."""
         tolerated: list[Tolerated] = []
-        scan = decode_report(response.event_type, MDS_HANDLE, response.info, tolerated)
-        self._tell_report(scan, tolerated, confirmed=False, invoke_id=0)
+        scan, fault = self._read_report(response.event_type, MDS_HANDLE, response.info, tolerated, 0)
+        self._tell_report(scan, fault, tolerated, confirmed=False, invoke_id=0)
+
+    def _read_report(
+        self, event_type: int, handle: int, info: bytes, tolerated: list[Tolerated], offset: int
+    ) -> tuple[ScanReport, DecodeError | None]:
+        """A scan report; where only evidence is wanted also one with nothing in it, and why. Else DecodeError."""
+        try:
+            return decode_report(event_type, handle, info, tolerated, offset), None
+        except DecodeError as error:
+            if self._understand:
+                raise
+            return ScanReport(event_type=event_type, handle=handle, data_req_id=0, number=0, scans=()), error
 
     def _tell_report(
-        self, scan: ScanReport, tolerated: list[Tolerated], *, confirmed: bool, invoke_id: int
+        self,
+        scan: ScanReport,
+        fault: DecodeError | None,
+        tolerated: list[Tolerated],
+        *,
+        confirmed: bool,
+        invoke_id: int,
     ) -> Reported:
         understood = self._understanding.report(scan)
         for each in tolerated + self._understanding.warnings():
@@ -257,7 +275,7 @@ class Requester(Session):
             invoke_id=invoke_id,
             measurements=understood.measurements,
             test_measurements=understood.test_measurements,
-            fault=understood.fault,
+            fault=fault or understood.fault,
         )
         self._tell(event)
         return event

@@ -7,7 +7,7 @@ test and demonstration data always apart.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wire.errors import DecodeError
 from wire.measurement import Measurement, MeasurementStatus
@@ -16,9 +16,11 @@ from wire.x73.codes import UNKNOWN_PERSON, Attr
 from wire.x73.dim import Configuration, read_all
 from wire.x73.events import by_id
 from wire.x73.mder import U16, ListOf, Tolerated
-from wire.x73.measurements import Clocks, ReportDecoder
 from wire.x73.reports import ScanReport
 from wire.x73.services import SegmentDataEvent, SegmentEntryMap, SegmentInfo, SegmentStatics
+
+if TYPE_CHECKING:
+    from wire.x73.measurements import ReportDecoder
 
 _TEST: Final = frozenset({MeasurementStatus.TEST_DATA, MeasurementStatus.DEMO_DATA})
 _STATICS: Final[ListOf[SegmentStatics]] = ListOf(SegmentStatics)
@@ -43,9 +45,14 @@ def _marked(measurement: Measurement) -> Measurement:
 
 
 class Understanding:
-    """The context of one association's reports."""
+    """The context of one association's reports.
 
-    def __init__(self) -> None:
+    With `decode` False nothing is decoded and every report means nothing: for a hub that passes evidence on, and need
+    not load what decodes it.
+    """
+
+    def __init__(self, *, decode: bool = True) -> None:
+        self._decode = decode
         self.configuration: Configuration | None = None
         self.test = False
         self._tolerated: list[Tolerated] = []
@@ -57,11 +64,16 @@ class Understanding:
         self.configuration = configuration
         self.test = test
         self._segments.clear()
-        self._decoder = ReportDecoder(configuration, tolerated=self._tolerated)
+        if self._decode:
+            from wire.x73.measurements import ReportDecoder  # noqa: PLC0415  a megabyte that only decoding needs
+
+            self._decoder = ReportDecoder(configuration, tolerated=self._tolerated)
 
     def read_mds(self, attributes: Mapping[int, bytes]) -> None:
         """The MDS's attributes: its clocks give relative times a date."""
         if self._decoder is not None:
+            from wire.x73.measurements import Clocks  # noqa: PLC0415  as above
+
             self._decoder.clocks = Clocks.of(attributes)
 
     def list_segments(self, handle: int, segments: Iterable[SegmentInfo]) -> None:
@@ -85,6 +97,8 @@ class Understanding:
 
     def report(self, scan: ScanReport) -> Understood:
         """What a scan report means."""
+        if not self._decode:
+            return Understood()
         if self._decoder is None:
             return Understood(fault=DecodeError("no configuration is known", EVENT_INFO_AT))
         try:
@@ -94,6 +108,8 @@ class Understanding:
 
     def segment(self, handle: int, data: SegmentDataEvent) -> Understood:
         """What the entries of a segment mean."""
+        if not self._decode:
+            return Understood()
         try:
             return self._divided(self._entries(handle, data))
         except DecodeError as error:
