@@ -55,6 +55,8 @@ class Quirk(NamedTuple):
     """Fields that come although their flag is not set."""
     zero_is_absent: tuple[str, ...] = ()
     """Fields in which 0 means `not measured`."""
+    stale_without_sensor: bool = False
+    """With the sensor off the user it goes on sending its last numbers: they are questionable."""
     clock_since: int = 0
     """A time before this year is of a clock that runs from the factory's date: nobody has set it."""
     rejoin: bool = False
@@ -126,8 +128,9 @@ QUIRKS: Final[tuple[Quirk, ...]] = (
         models=("MD300C",),
         clock="none",
         zero_is_absent=("SpO2", "pulse"),
+        stale_without_sensor=True,
         evidence="thomast8/breath-synth PM100DeviceTests.swift, frames of a Medisana PM100 (MD300C208S): 0 without a"
-        " finger; reference protocol.md 8: clock not set, with a stale date",
+        " finger, stale numbers at first; reference protocol.md 8: clock not set, with a stale date",
     ),
     Quirk(
         name="TaiDoc TD-1241 thermometer",

@@ -6,6 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from wire.services import parse_uuid
+
 FOLDER = Path(__file__).parent.parent / "vectors"
 
 
@@ -21,6 +23,7 @@ class Vector:
     expected: dict[str, Any]
     note: str = ""
     device: str = ""
+    name: str = ""
 
     @property
     def value(self) -> bytes:
@@ -30,6 +33,11 @@ class Vector:
     def characteristic(self) -> int:
         assert self.kind.startswith("gatt:")
         return int(self.kind.removeprefix("gatt:"), 16)
+
+    @property
+    def uuid(self) -> int | bytes:
+        assert self.kind.startswith("gatt:")
+        return parse_uuid(self.kind.removeprefix("gatt:"))
 
     def __str__(self) -> str:
         return self.id

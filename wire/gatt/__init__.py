@@ -1,10 +1,13 @@
 """Bluetooth LE health characteristics: which there are, and what their values mean.
 
-`decode` turns the value of one characteristic into measurements; `describe` says for a technician what a value of the
-other kind (features, clock, device information) contains. Both raise `DecodeError` and nothing else. Reserved flag
-bits are tolerated, as the specifications ask; bytes after the last flagged field are not.
+`decode_reading` turns a reading into measurements: its value by the standard, with what its context adds (the session
+of a glucose sensor) and what its device does otherwise (`wire.quirks`). `decode` knows only a value, by the standard;
+`describe` says for a technician what a value of the other kind (features, clock, device information) contains. All
+raise `DecodeError` and nothing else. Reserved flag bits are tolerated, as the specifications ask; bytes after the last
+flagged field are not.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +23,7 @@ from wire.gatt import (
     device_information,
     glucose,
     heart_rate,
+    nonin,
     plx,
     racp,
     temperature,
@@ -27,7 +31,9 @@ from wire.gatt import (
 )
 from wire.gatt.date_time import decode_current_time, decode_date_time
 from wire.gatt.device_information import DeviceInformation, PnpId
+from wire.gatt.quirky import corrected, quirk_of
 from wire.measurement import Measurement
+from wire.quirks import AND_WEIGHT, NONIN_OXIMETRY
 from wire.services import (
     CLOCK,
     DEVICE_INFORMATION,
@@ -68,9 +74,10 @@ __all__ = [
 ]
 
 
-_DECODERS: Final[Mapping[int, Callable[[bytes], tuple[Measurement, ...]]]] = {
+_DECODERS: Final[Mapping[int | bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
     0x2A18: glucose.decode_measurement,
     0x2A1C: temperature.decode_temperature,
+    0x2A1E: temperature.decode_intermediate_temperature,
     0x2A34: glucose.decode_context,
     0x2A35: blood_pressure.decode_blood_pressure,
     0x2A36: blood_pressure.decode_intermediate_cuff_pressure,
@@ -80,10 +87,13 @@ _DECODERS: Final[Mapping[int, Callable[[bytes], tuple[Measurement, ...]]]] = {
     0x2A9C: body_composition.decode_body_composition,
     0x2A9D: weight.decode_weight,
     0x2AA7: cgm.decode_measurement,
+    NONIN_OXIMETRY: nonin.decode_oximetry,
+    AND_WEIGHT: weight.decode_and_weight,
 }
 
 _DESCRIBERS: Final[Mapping[int, Callable[[bytes], dict[str, str | bool]]]] = {
     0x2A08: date_time.describe_date_time,
+    0x2A19: device_information.describe_battery,
     0x2A1D: temperature.describe_type,
     0x2A2B: date_time.describe_current_time,
     0x2A38: heart_rate.describe_location,
@@ -102,12 +112,14 @@ _DESCRIBERS: Final[Mapping[int, Callable[[bytes], dict[str, str | bool]]]] = {
     device_information.PNP_ID: device_information.describe_pnp_id,
 }
 
+_PRESSURE: Final = 0x2A35
+_CGM: Final = 0x2AA7
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def decode(characteristic: int | bytes, value: bytes) -> tuple[Measurement, ...]:
     """The measurements in one characteristic value; none for context (features, clock, device information)."""
-    decoder = _DECODERS.get(characteristic) if isinstance(characteristic, int) else None
+    decoder = _DECODERS.get(characteristic)
     if decoder is not None:
         return decoder(value)
     describe(characteristic, value)
@@ -128,6 +140,23 @@ def decode_reading(reading: Reading) -> tuple[Measurement, ...]:
         received = _EPOCH + timedelta(microseconds=reading.received.wall_us)
     except OverflowError:
         raise DecodeError("the hub's clock was out of any calendar", 0) from None
-    return tuple(
-        replace(measurement, received=received) for measurement in decode(reading.characteristic, reading.value)
-    )
+    quirk = quirk_of(reading)
+    if reading.characteristic == _PRESSURE and (quirk.big_endian or quirk.unflagged):
+        found = blood_pressure.decode_blood_pressure(reading.value, quirk)
+    elif reading.characteristic == _CGM:
+        found = _cgm(reading)
+    else:
+        found = decode(reading.characteristic, reading.value)
+    return tuple(replace(measurement, received=received) for measurement in corrected(found, quirk))
+
+
+def _cgm(reading: Reading) -> tuple[Measurement, ...]:
+    """A glucose sensor's values with the time and kind that Session Start Time and Feature in the context tell."""
+    context = {item.characteristic: item.value for item in reading.context}
+    start = feature = None
+    # A context that does not decode costs what it would have told, never the values.
+    with contextlib.suppress(DecodeError):
+        start = cgm.decode_session_start(context[0x2AAA]) if 0x2AAA in context else None
+    with contextlib.suppress(DecodeError):
+        feature = cgm.decode_feature(context[0x2AA8]) if 0x2AA8 in context else None
+    return cgm.decode_records(reading.value, start=start, feature=feature)

@@ -6,12 +6,14 @@ numbers stay as they came, and nobody downstream takes them for a good reading.
 """
 
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeAlias
 
 from wire.gatt.date_time import read_date_time
 from wire.gatt.reader import Reader
 from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Special, numeric
 from wire.nomenclature import Mdc
+from wire.numbers import decode_sfloat
+from wire.quirks import Quirk
 
 _KILOPASCAL: Final = 0x01
 _TIME_STAMP: Final = 0x02
@@ -50,15 +52,15 @@ _QUESTIONABLE: Final = (MeasurementStatus.QUESTIONABLE,)
 _ONGOING: Final = (MeasurementStatus.ONGOING,)
 
 
-def decode_blood_pressure(value: bytes) -> tuple[Measurement, ...]:
-    """Blood Pressure Measurement (2A35, BLS 3.1)."""
+def decode_blood_pressure(value: bytes, quirk: Quirk | None = None) -> tuple[Measurement, ...]:
+    """Blood Pressure Measurement (2A35, BLS 3.1), or what a device with this quirk means by one."""
     reader = Reader(value)
     flags = reader.u8("flags")
     unit = "kPa" if flags & _KILOPASCAL else "mm[Hg]"
     systolic = reader.sfloat("systolic pressure")
     diastolic = reader.sfloat("diastolic pressure")
     mean = reader.sfloat("mean arterial pressure")
-    time, pulse, user, bits = _tail(reader, flags)
+    time, pulse, user, bits = _tail(reader, flags) if quirk is None else _quirky_tail(reader, flags, quirk)
     pressure = Measurement(
         code=Mdc.PRESS_BLD_NONINV,
         components=(
@@ -93,19 +95,42 @@ def describe_feature(value: bytes) -> dict[str, str | bool]:
     return {name: bool(supported >> bit & 1) for bit, name in enumerate(FEATURES)}
 
 
-def _tail(
-    reader: Reader, flags: int
-) -> tuple[DeviceTime | None, Decimal | Special | None, int | None, dict[int, bool]]:
+_Tail: TypeAlias = tuple[DeviceTime | None, Decimal | Special | None, int | None, dict[int, bool]]
+
+
+def _tail(reader: Reader, flags: int) -> _Tail:
     """The fields that both characteristics share: time stamp, pulse rate, user and measurement status."""
     time = read_date_time(reader) if flags & _TIME_STAMP else None
     pulse = reader.sfloat("pulse rate") if flags & _PULSE_RATE else None
     user = reader.u8("user index") if flags & _USER else _USER_UNKNOWN
     word = reader.u16("measurement status") if flags & _STATUS else 0
     reader.end()
+    return time, pulse, None if user == _USER_UNKNOWN else user, _bits(word)
+
+
+def _quirky_tail(reader: Reader, flags: int, quirk: Quirk) -> _Tail:
+    """The same from a device that sends some of it most significant byte first, or a field without its flag."""
+    time = read_date_time(reader) if flags & _TIME_STAMP else None
+    pulse = word = None
+    if flags & _PULSE_RATE:
+        raw = reader.u16("pulse rate")
+        pulse = decode_sfloat(_swapped(raw) if "pulse" in quirk.big_endian else raw)
+    user = reader.u8("user index") if flags & _USER or "user" in quirk.unflagged else _USER_UNKNOWN
+    if flags & _STATUS:
+        raw = reader.u16("measurement status")
+        word = _swapped(raw) if "status" in quirk.big_endian else raw
+    reader.end()
+    return time, pulse, None if user == _USER_UNKNOWN else user, _bits(word or 0)
+
+
+def _swapped(word: int) -> int:
+    return word >> 8 | (word & 0xFF) << 8
+
+
+def _bits(word: int) -> dict[int, bool]:
     if word & _PULSE_RANGE == _PULSE_RANGE:
         word &= ~_PULSE_RANGE
-    bits = {bit: True for bit in range(len(STATUS)) if word >> bit & 1} if word else {}
-    return time, pulse, None if user == _USER_UNKNOWN else user, bits
+    return {bit: True for bit in range(len(STATUS)) if word >> bit & 1} if word else {}
 
 
 def _pulse_and_status(

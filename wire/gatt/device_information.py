@@ -1,4 +1,4 @@
-"""Device Information Service 1.1: who made this device, which one is it, what runs on it.
+"""Device Information Service 1.1: who made this device, which one is it, what runs on it; and Battery Level (2A19).
 
 Each decoder is strict. `device_information` is not: a label that a maker wrote badly must not cost a reading, so a
 field that does not decode is absent there; the bytes stay in the reading's context as evidence.
@@ -133,3 +133,13 @@ def describe_pnp_id(value: bytes) -> dict[str, str | bool]:
         "product": f"0x{pnp.product:04X}",
         "version": f"0x{pnp.version:04X}",
     }
+
+
+def describe_battery(value: bytes) -> dict[str, str | bool]:
+    """Battery Level (2A19, BAS 3.1)."""
+    reader = Reader(value)
+    percent = reader.u8("battery level")
+    reader.end()
+    if percent > 100:
+        raise DecodeError(f"a battery level of {percent} %", 0)
+    return {"battery": f"{percent} %"}

@@ -1,4 +1,4 @@
-"""Thermometer: Temperature Measurement (2A1C) and Temperature Type (2A1D), Bluetooth HTS 1.0.
+"""Thermometer: Temperature Measurement (2A1C), Intermediate Temperature (2A1E) and Type (2A1D), Bluetooth HTS 1.0.
 
 The quantity is always body temperature; where it was taken is a supplemental type, one of IEEE 11073-10408's own.
 """
@@ -7,12 +7,14 @@ from typing import Final
 
 from wire.gatt.date_time import read_date_time
 from wire.gatt.reader import Reader
-from wire.measurement import Measurement, numeric
+from wire.measurement import Measurement, MeasurementStatus, numeric
 from wire.nomenclature import Mdc
 
 _FAHRENHEIT: Final = 0x01
 _TIME_STAMP: Final = 0x02
 _TYPE: Final = 0x04
+
+_ONGOING: Final = (MeasurementStatus.ONGOING,)
 
 TYPES: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
     ("reserved", ()),
@@ -31,6 +33,15 @@ TYPES: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
 
 def decode_temperature(value: bytes) -> tuple[Measurement, ...]:
     """Temperature Measurement (2A1C, HTS 3.1)."""
+    return _temperature(value, ())
+
+
+def decode_intermediate_temperature(value: bytes) -> tuple[Measurement, ...]:
+    """Intermediate Temperature (2A1E, HTS 3.3): shown while the thermometer still rises, never a result, hence `ongoing`."""
+    return _temperature(value, _ONGOING)
+
+
+def _temperature(value: bytes, status: tuple[MeasurementStatus, ...]) -> tuple[Measurement, ...]:
     reader = Reader(value)
     flags = reader.u8("flags")
     temperature = reader.float32("temperature")
@@ -38,7 +49,7 @@ def decode_temperature(value: bytes) -> tuple[Measurement, ...]:
     site = reader.u8("temperature type") if flags & _TYPE else 0
     reader.end()
     unit = "[degF]" if flags & _FAHRENHEIT else "Cel"
-    return (numeric(Mdc.TEMP_BODY, temperature, unit, device_time=time, supplemental=_type(site)[1]),)
+    return (numeric(Mdc.TEMP_BODY, temperature, unit, device_time=time, supplemental=_type(site)[1], status=status),)
 
 
 def describe_type(value: bytes) -> dict[str, str | bool]:

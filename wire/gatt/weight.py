@@ -63,6 +63,19 @@ def decode_weight(value: bytes) -> tuple[Measurement, ...]:
     )
 
 
+def decode_and_weight(value: bytes) -> tuple[Measurement, ...]:
+    """A&D's own measurement of before there was a Weight Scale Service: 0.1 kg or 0.1 lb, and the same first flags."""
+    reader = Reader(value)
+    flags = reader.u8("flags")
+    raw = reader.u16("weight")
+    time = read_date_time(reader) if flags & _TIME_STAMP else None
+    index = reader.u8("user index") if flags & _USER else _USER_UNKNOWN
+    reader.end()
+    unit = "[lb_av]" if flags & _IMPERIAL else "kg"
+    user = None if index == _USER_UNKNOWN else index
+    return (numeric(Mdc.MASS_BODY_ACTUAL, scaled(raw, -1), unit, device_time=time, user=user),)
+
+
 def describe_feature(value: bytes) -> dict[str, str | bool]:
     """Weight Scale Feature (2A9E, WSS 3.1): what the scale can say, and how finely."""
     reader = Reader(value)
