@@ -297,6 +297,8 @@ class Serial(NamedTuple):
     address: Annotated[bytes, _address]
     """The Bluetooth address; for a cable one of your own, from 02:00:00:00:00:00 on, that no other device of this citizen has."""
     label: Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,64}", "write 1 to 64 characters")] = ""
+    clear_store: Annotated[bool, _flag] = False
+    """nonin-memory: clear the recorder's memory once all of it is in the outbox."""
 
 
 class Config(NamedTuple):
