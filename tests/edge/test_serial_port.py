@@ -46,6 +46,10 @@ def device() -> Iterator[Device]:
     device.unplug()
 
 
+def open_files() -> set[Path]:
+    return set(Path("/proc/self/fd").iterdir())
+
+
 class Hub:
     """What stands on a port."""
 
@@ -147,8 +151,8 @@ async def test_a_port_that_takes_no_more_does_not_hold_the_hub(device: Device) -
 
 
 async def test_nothing_stays_open(device: Device) -> None:
-    before = set(Path("/proc/self/fd").iterdir())
+    before = open_files()
     for _ in range(3):
         Hub(device).port.close()
-    assert set(Path("/proc/self/fd").iterdir()) == before
+    assert open_files() == before
     fcntl.flock(device._slave, fcntl.LOCK_EX | fcntl.LOCK_NB)
