@@ -198,7 +198,8 @@ def _parser() -> argparse.ArgumentParser:
         parser_.add_argument("--json", action="store_true", help="for programs")
     status.add_argument("--lang", choices=("da", "en"), help="default: by LANG")
     listen.add_argument("kind", choices=("20601",), help="what agents speak")
-    listen.add_argument("--tcp", required=True, type=_endpoint, metavar="HOST:PORT", help="where to listen")
+    listen.add_argument("--tcp", type=_endpoint, metavar="HOST:PORT", help="where to listen")
+    listen.add_argument("--serial", metavar="PATH", help="a serial port that speaks 20601")
     listen.add_argument("--any-address", action="store_true", help="let HOST be reachable from the network")
     listen.add_argument("--count", type=_positive, metavar="N", help="end after N measurements, their report complete")
     listen.add_argument("--record", type=Path, metavar="FILE", help="write the session, redacted")
@@ -443,7 +444,9 @@ def _listen(options: argparse.Namespace) -> int:
     from edge import bench, log  # noqa: PLC0415
     from edge.config import is_loopback  # noqa: PLC0415
 
-    host, port = options.tcp
+    if not (options.tcp or options.serial):
+        raise _Failed(USAGE, "listen needs --tcp or --serial; see stafet-hub listen --help")
+    host, port = options.tcp or ("localhost", 0)
     if not is_loopback(host) and not options.any_address:
         raise _Failed(USAGE, f"{host or 'an empty HOST'} is reachable from the network, unencrypted; add --any-address")
     if options.record is not None and options.record.exists():
@@ -451,7 +454,10 @@ def _listen(options: argparse.Namespace) -> int:
     log.set_up()
     try:
         bench.listen(
-            bench.Ways(tcp=("127.0.0.1" if host == "localhost" else host or None, port)),
+            bench.Ways(
+                tcp=("127.0.0.1" if host == "localhost" else host or None, port) if options.tcp else None,
+                serial=options.serial,
+            ),
             show=bench.Lines(sys.stdout, json=options.json),
             count=options.count,
             record=options.record,
@@ -461,7 +467,7 @@ def _listen(options: argparse.Namespace) -> int:
         raise
     except bench.CannotListen as error:
         status = NOT_PERMITTED if isinstance(error.__cause__, PermissionError) else UNAVAILABLE
-        raise _Failed(status, f"{error}; choose another HOST:PORT") from error
+        raise _Failed(status, f"{error}; choose another one") from error
     except OSError as error:
         raise _Failed(IO, f"{error.filename or 'stdout'}: {error.strerror}; check the disk") from error
     return 0
