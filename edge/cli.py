@@ -107,15 +107,16 @@ comments. The configuration is taken from the association, so the recording must
 Test data have the status test-data. What is let pass although it is not right is told on stderr."""
 
 _LISTEN: Final = """\
-Listen for IEEE 11073-20601 agents over TCP and print what they measure, until SIGTERM or SIGINT.
+Serve IEEE 11073-20601 agents and print what they measure, until SIGTERM or SIGINT.
 
   stafet-hub listen 20601 --tcp 127.0.0.1:6024 --json
+  stafet-hub listen 20601 --serial /dev/ttyUSB0 --json
 
 For a technician at a bench: nothing is stored or sent, and there is no encryption. Any agent is accepted, several at a
 time. Standard configurations are known, others are asked for. A report is confirmed when its lines are written. What
 an agent has stored is transferred too, and stays there unless --clear-store is given.
 
-With --json each line on stdout is one measurement. Events, the address first, go to stderr. With port 0 the system
+With --json each line on stdout is one measurement, `agent` in it says whose. Events, the address first, go to stderr. With port 0 the system
 chooses one. --record makes FILE, and FILE-2 and so on for later connections, for `decode 20601`; device and serial
 numbers are overwritten in it, measured values are not."""
 
@@ -190,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "how the hub is", _STATUS)
     check = add("check-config", _check_config, "everything wrong with hub.toml, at once", _CHECK)
     identity = add("identity", _identity, "make the hub's key if there is none; print the public key", _IDENTITY)
-    listen = add("listen", _listen, "read IEEE 11073-20601 agents over TCP", _LISTEN)
+    listen = add("listen", _listen, "read IEEE 11073-20601 agents at a bench", _LISTEN)
     _add_decode(commands)
     for parser_ in (run, status, check, identity):
         parser_.add_argument("--config", type=Path, default=Path("hub.toml"), metavar="FILE", help="default: hub.toml")
