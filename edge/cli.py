@@ -67,6 +67,7 @@ Decode what a device said.
   stafet-hub decode gatt 00002a9d-0000-1000-8000-00805f9b34fb "00 8c 37" --json
   stafet-hub decode serial --format nonin-df8 80396220
   stafet-hub decode serial --help
+  stafet-hub decode record --help
   stafet-hub decode 20601 --help"""
 
 _DECODE_GATT: Final = """\
@@ -97,6 +98,18 @@ FORMAT:
 Under the measurements stands what else the frame says; --json has the measurements alone. HEX may have spaces, colons
 or 0x between the bytes."""
 
+_RECORD: Final = """\
+Decode what some devices keep or advertise in a form of their own.
+
+  stafet-hub decode record omron-14 6457431a7316161c000046001900
+  stafet-hub decode record advertisement-181d a24c63e20702010f2f1c --json
+
+FORMAT:
+  omron-14            14 bytes of an Omron cuff's memory, as its app reads them
+  advertisement-181d  the service data of the Weight Scale Service in a Mi Scale's advertisement
+
+HEX may have spaces, colons or 0x between the bytes."""
+
 _DECODE_20601: Final = """\
 Decode a recorded IEEE 11073-20601 session: one APDU in hexadecimal a line, A>M or M>A before it if you like, # for
 comments. The configuration is taken from the association, so the recording must hold that too.
@@ -107,16 +120,15 @@ comments. The configuration is taken from the association, so the recording must
 Test data have the status test-data. What is let pass although it is not right is told on stderr."""
 
 _LISTEN: Final = """\
-Serve IEEE 11073-20601 agents and print what they measure, until SIGTERM or SIGINT.
+Listen for IEEE 11073-20601 agents over TCP and print what they measure, until SIGTERM or SIGINT.
 
   stafet-hub listen 20601 --tcp 127.0.0.1:6024 --json
-  stafet-hub listen 20601 --serial /dev/ttyUSB0 --json
 
 For a technician at a bench: nothing is stored or sent, and there is no encryption. Any agent is accepted, several at a
 time. Standard configurations are known, others are asked for. A report is confirmed when its lines are written. What
 an agent has stored is transferred too, and stays there unless --clear-store is given.
 
-With --json each line on stdout is one measurement, `agent` in it says whose. Events, the address first, go to stderr. With port 0 the system
+With --json each line on stdout is one measurement. Events, the address first, go to stderr. With port 0 the system
 chooses one. --record makes FILE, and FILE-2 and so on for later connections, for `decode 20601`; device and serial
 numbers are overwritten in it, measured values are not."""
 
@@ -191,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "how the hub is", _STATUS)
     check = add("check-config", _check_config, "everything wrong with hub.toml, at once", _CHECK)
     identity = add("identity", _identity, "make the hub's key if there is none; print the public key", _IDENTITY)
-    listen = add("listen", _listen, "read IEEE 11073-20601 agents at a bench", _LISTEN)
+    listen = add("listen", _listen, "read IEEE 11073-20601 agents over TCP", _LISTEN)
     _add_decode(commands)
     for parser_ in (run, status, check, identity):
         parser_.add_argument("--config", type=Path, default=Path("hub.toml"), metavar="FILE", help="default: hub.toml")
@@ -199,8 +211,7 @@ def _parser() -> argparse.ArgumentParser:
         parser_.add_argument("--json", action="store_true", help="for programs")
     status.add_argument("--lang", choices=("da", "en"), help="default: by LANG")
     listen.add_argument("kind", choices=("20601",), help="what agents speak")
-    listen.add_argument("--tcp", type=_endpoint, metavar="HOST:PORT", help="where to listen")
-    listen.add_argument("--serial", metavar="PATH", help="a serial port that speaks 20601")
+    listen.add_argument("--tcp", required=True, type=_endpoint, metavar="HOST:PORT", help="where to listen")
     listen.add_argument("--any-address", action="store_true", help="let HOST be reachable from the network")
     listen.add_argument("--count", type=_positive, metavar="N", help="end after N measurements, their report complete")
     listen.add_argument("--record", type=Path, metavar="FILE", help="write the session, redacted")
@@ -225,6 +236,9 @@ def _add_decode(commands: "argparse._SubParsersAction[Any]") -> None:
     serial = add("serial", _decode_serial, "a frame of a serial device", _SERIAL)
     serial.add_argument("--format", choices=_SERIAL_FORMATS, required=True, metavar="FORMAT", help="see above")
     serial.add_argument("hex", metavar="HEX", nargs="*", help="the frame")
+    record = add("record", _decode_record, "what a device keeps or advertises in a form of its own", _RECORD)
+    record.add_argument("format", choices=("omron-14", "advertisement-181d"), metavar="FORMAT", help="see above")
+    record.add_argument("hex", metavar="HEX", nargs="*", help="the record")
     x73 = add("20601", _decode_20601, "a recorded IEEE 11073-20601 session", _DECODE_20601)
     x73.add_argument("file", metavar="FILE", help="the recording; - is stdin")
 
@@ -404,6 +418,17 @@ def _decode_serial(options: argparse.Namespace) -> int:
     return 0
 
 
+def _decode_record(options: argparse.Namespace) -> int:
+    from edge.record_cli import show  # noqa: PLC0415
+    from wire.errors import DecodeError  # noqa: PLC0415
+
+    try:
+        show(options.format, _bytes_of(" ".join(options.hex)), as_json=options.json)
+    except DecodeError as error:
+        raise _Failed(MALFORMED, f"{options.format}: {error}") from error
+    return 0
+
+
 def _decode_20601(options: argparse.Namespace) -> int:
     from edge.recording import RecordingError, replay  # noqa: PLC0415
     from edge.table import measurement_table  # noqa: PLC0415
@@ -445,9 +470,7 @@ def _listen(options: argparse.Namespace) -> int:
     from edge import bench, log  # noqa: PLC0415
     from edge.config import is_loopback  # noqa: PLC0415
 
-    if not (options.tcp or options.serial):
-        raise _Failed(USAGE, "listen needs --tcp or --serial; see stafet-hub listen --help")
-    host, port = options.tcp or ("localhost", 0)
+    host, port = options.tcp
     if not is_loopback(host) and not options.any_address:
         raise _Failed(USAGE, f"{host or 'an empty HOST'} is reachable from the network, unencrypted; add --any-address")
     if options.record is not None and options.record.exists():
@@ -455,10 +478,7 @@ def _listen(options: argparse.Namespace) -> int:
     log.set_up()
     try:
         bench.listen(
-            bench.Ways(
-                tcp=("127.0.0.1" if host == "localhost" else host or None, port) if options.tcp else None,
-                serial=options.serial,
-            ),
+            bench.Ways(tcp=("127.0.0.1" if host == "localhost" else host or None, port)),
             show=bench.Lines(sys.stdout, json=options.json),
             count=options.count,
             record=options.record,
@@ -468,7 +488,7 @@ def _listen(options: argparse.Namespace) -> int:
         raise
     except bench.CannotListen as error:
         status = NOT_PERMITTED if isinstance(error.__cause__, PermissionError) else UNAVAILABLE
-        raise _Failed(status, f"{error}; choose another one") from error
+        raise _Failed(status, f"{error}; choose another HOST:PORT") from error
     except OSError as error:
         raise _Failed(IO, f"{error.filename or 'stdout'}: {error.strerror}; check the disk") from error
     return 0

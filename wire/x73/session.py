@@ -47,11 +47,7 @@ class SessionError(WireError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """How long each side waits, in seconds (20601 8.7, 8.9).
-
-    As in signove/antidote (manager and agent; the configuration's ten seconds also measured): three seconds for every
-    confirmed request, ten for a configuration and for an AARE, three more requests after the first.
-    """
+    """How long each side waits, in seconds (20601 8.7, 8.9; config: observed, the others from memory)."""
 
     config_s: float = 10.0
     response_s: float = 3.0
