@@ -120,15 +120,16 @@ comments. The configuration is taken from the association, so the recording must
 Test data have the status test-data. What is let pass although it is not right is told on stderr."""
 
 _LISTEN: Final = """\
-Listen for IEEE 11073-20601 agents over TCP and print what they measure, until SIGTERM or SIGINT.
+Serve IEEE 11073-20601 agents and print what they measure, until SIGTERM or SIGINT.
 
   stafet-hub listen 20601 --tcp 127.0.0.1:6024 --json
+  stafet-hub listen 20601 --serial /dev/ttyUSB0 --json
 
 For a technician at a bench: nothing is stored or sent, and there is no encryption. Any agent is accepted, several at a
 time. Standard configurations are known, others are asked for. A report is confirmed when its lines are written. What
 an agent has stored is transferred too, and stays there unless --clear-store is given.
 
-With --json each line on stdout is one measurement. Events, the address first, go to stderr. With port 0 the system
+With --json each line on stdout is one measurement, `agent` in it says whose. Events, the address first, go to stderr. With port 0 the system
 chooses one. --record makes FILE, and FILE-2 and so on for later connections, for `decode 20601`; device and serial
 numbers are overwritten in it, measured values are not."""
 
@@ -203,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "how the hub is", _STATUS)
     check = add("check-config", _check_config, "everything wrong with hub.toml, at once", _CHECK)
     identity = add("identity", _identity, "make the hub's key if there is none; print the public key", _IDENTITY)
-    listen = add("listen", _listen, "read IEEE 11073-20601 agents over TCP", _LISTEN)
+    listen = add("listen", _listen, "read IEEE 11073-20601 agents at a bench", _LISTEN)
     _add_decode(commands)
     for parser_ in (run, status, check, identity):
         parser_.add_argument("--config", type=Path, default=Path("hub.toml"), metavar="FILE", help="default: hub.toml")
@@ -211,7 +212,8 @@ def _parser() -> argparse.ArgumentParser:
         parser_.add_argument("--json", action="store_true", help="for programs")
     status.add_argument("--lang", choices=("da", "en"), help="default: by LANG")
     listen.add_argument("kind", choices=("20601",), help="what agents speak")
-    listen.add_argument("--tcp", required=True, type=_endpoint, metavar="HOST:PORT", help="where to listen")
+    listen.add_argument("--tcp", type=_endpoint, metavar="HOST:PORT", help="where to listen")
+    listen.add_argument("--serial", metavar="PATH", help="a serial port that speaks 20601")
     listen.add_argument("--any-address", action="store_true", help="let HOST be reachable from the network")
     listen.add_argument("--count", type=_positive, metavar="N", help="end after N measurements, their report complete")
     listen.add_argument("--record", type=Path, metavar="FILE", help="write the session, redacted")
@@ -470,7 +472,9 @@ def _listen(options: argparse.Namespace) -> int:
     from edge import bench, log  # noqa: PLC0415
     from edge.config import is_loopback  # noqa: PLC0415
 
-    host, port = options.tcp
+    if not (options.tcp or options.serial):
+        raise _Failed(USAGE, "listen needs --tcp or --serial; see stafet-hub listen --help")
+    host, port = options.tcp or ("localhost", 0)
     if not is_loopback(host) and not options.any_address:
         raise _Failed(USAGE, f"{host or 'an empty HOST'} is reachable from the network, unencrypted; add --any-address")
     if options.record is not None and options.record.exists():
@@ -478,7 +482,10 @@ def _listen(options: argparse.Namespace) -> int:
     log.set_up()
     try:
         bench.listen(
-            bench.Ways(tcp=("127.0.0.1" if host == "localhost" else host or None, port)),
+            bench.Ways(
+                tcp=("127.0.0.1" if host == "localhost" else host or None, port) if options.tcp else None,
+                serial=options.serial,
+            ),
             show=bench.Lines(sys.stdout, json=options.json),
             count=options.count,
             record=options.record,
@@ -488,7 +495,7 @@ def _listen(options: argparse.Namespace) -> int:
         raise
     except bench.CannotListen as error:
         status = NOT_PERMITTED if isinstance(error.__cause__, PermissionError) else UNAVAILABLE
-        raise _Failed(status, f"{error}; choose another HOST:PORT") from error
+        raise _Failed(status, f"{error}; choose another one") from error
     except OSError as error:
         raise _Failed(IO, f"{error.filename or 'stdout'}: {error.strerror}; check the disk") from error
     return 0

@@ -210,6 +210,22 @@ class HubAgent:
                     known=config.hub.store.with_name(f"{config.hub.store.name}.agents"),
                 ),
             )
+        if any(each.format != "20601" for each in config.serial):
+            from edge.serial_lines import Line, SerialCollector  # noqa: PLC0415  as above
+            from wire.serial import SerialFormat  # noqa: PLC0415  as above
+
+            yield (
+                "serial lines",
+                SerialCollector(
+                    lines=[
+                        Line(each.port, SerialFormat(each.format), each.address, each.label, each.clear_store)
+                        for each in config.serial
+                        if each.format != "20601"
+                    ],
+                    intake=intake,
+                    now=self._clock.now,
+                ),
+            )
 
     def _uplink_event(self, name: str, fields: Mapping[str, Field]) -> None:
         event(name, logging.WARNING if name in WARNINGS else logging.INFO, **fields)

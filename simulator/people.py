@@ -84,7 +84,6 @@ class Further:
     fvc_l: float
     apnoea_index: float
     sleep_h: float
-    airway_cm_h2o: float
     distance_m: float
     energy_j: float
     session_s: float
@@ -166,7 +165,6 @@ def further(someone: Person, at: datetime) -> Further:
         fvc_l=fvc * effort,
         apnoea_index=now.uniform(2, 9),
         sleep_h=now.uniform(5, 8),
-        airway_cm_h2o=now.uniform(8, 14),
         distance_m=minutes * now.uniform(55, 80),
         energy_j=minutes * 4 * 4184,
         session_s=minutes * 60,

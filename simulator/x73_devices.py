@@ -15,7 +15,6 @@ from typing import Final
 from simulator.devices import Value, float32, rounded, sfloat
 from simulator.measured import Other
 from simulator.people import Further, Person, Vitals, further, vitals
-from wire.x73.apdu import Attribute
 from wire.x73.codes import Attr, ObjectClass
 from wire.x73.dim import FIRST_EXTENDED, METRICS, Configuration, DimObject, attribute
 from wire.x73.reports import ConfigObject, MapEntry, ObservationFixed, Type
@@ -137,8 +136,7 @@ QUANTITIES: Final[Mapping[int, Quantity]] = MappingProxyType(
             "MDC_RATIO_AWAY_EXP_FORCED_1S_FVC", "%", "0.1", lambda now: 100 * now.further.fev1_l / now.further.fvc_l
         ),
         8410712: Number("MDC_SABTE_TIME_PD_USAGE_TOTAL", "h", "0.1", lambda now: now.further.sleep_h),
-        8410792: Number("MDC_SABTE_AHI_TOTAL", "1", "0.1", lambda now: now.further.apnoea_index),
-        8410976: Number("MDC_SABTE_PRESS_CPAP_AUTO_MIN_SET", "cm[H2O]", "0.1", lambda now: now.further.airway_cm_h2o),
+        8410792: Number("MDC_SABTE_AHI_TOTAL", "/h", "0.1", lambda now: now.further.apnoea_index),
         8417752: Bits("MDC_GLU_METER_DEV_STATUS", 0),
         8417864: Coded("MDC_CTXT_GLU_MEAL", (8417868, 8417872, 8417876, 8417880)),
         8418060: Bits("MDC_CGM_DEV_STAT", 0),
@@ -146,7 +144,8 @@ QUANTITIES: Final[Mapping[int, Quantity]] = MappingProxyType(
         8454247: Number("MDC_HF_DISTANCE", "m", "1", lambda now: now.further.distance_m),
         8454258: Number("MDC_HF_HR", "/min", "1", lambda now: now.vitals.pulse + 35),
         8454263: Number("MDC_HF_ENERGY", "J", "1", lambda now: now.further.energy_j),
-        8454267: Number("MDC_HF_SESSION", "s", "1", lambda now: now.further.session_s),
+        8454267: Coded("MDC_HF_SESSION", (8455144, 8455149)),
+        8454269: Number("MDC_HF_ACTIVITY_TIME", "s", "1", lambda now: now.further.session_s),
         8454346: Number("MDC_HF_REPETITION_COUNT", "1", "1", lambda now: now.further.repetitions),
         8454347: Number("MDC_HF_RESISTANCE", "kg", "0.5", lambda now: now.further.resistance_kg),
         8519681: Bits("MDC_AI_TYPE_SENSOR_FALL", 0),
@@ -190,10 +189,11 @@ def _with_store(plain: Configuration) -> Configuration:
         handle=STORE_HANDLE,
         attributes=(
             attribute(Attr.METRIC_STORE_SAMPLE_ALG, bytes(2)),
-            # Segments can be cleared one by one, and their entries have times of their own.
-            attribute(Attr.PM_STORE_CAPAB, b"\x81\x40"),
+            # Any number of segments, entries of single readings; a segment can be cleared by its number and is gone then.
+            attribute(Attr.PM_STORE_CAPAB, b"\x89\x40"),
+            attribute(Attr.OP_STAT, bytes(2)),
+            attribute(Attr.NUM_SEG, b"\0\1"),
             attribute(Attr.CLEAR_TIMEOUT, _MINUTE_TICKS.to_bytes(4, "big")),
-            attribute(Attr.TRANSFER_TIMEOUT, _MINUTE_TICKS.to_bytes(4, "big")),
         ),
     )
     return Configuration(config_id=STORING_CONFIG, objects=(*plain.objects, store))
@@ -265,13 +265,7 @@ def stored(configuration: Configuration, entries: tuple[bytes, ...]) -> Store:
         )
         for metric in metrics(configuration)
     )
-    store = Store(
-        handle=STORE_HANDLE,
-        attributes=(
-            Attribute(id=int(Attr.NUM_SEG), value=b"\0\1"),
-            Attribute(id=int(Attr.OP_STAT), value=bytes(2)),
-        ),
-    )
+    store = Store(handle=STORE_HANDLE)
     entry_map = SegmentEntryMap(header=_ABSOLUTE_IN_ENTRY, elements=elements)
     store.add(Segment(instance=1, entry_map=entry_map, entries=entries))
     return store

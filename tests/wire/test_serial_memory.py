@@ -44,8 +44,8 @@ def play(session: NoninMemoryStream, line: bytes, now: float = 0.0, size: int = 
     return frames
 
 
-def asked() -> NoninMemoryStream:
-    session = NoninMemoryStream(now=0.0)
+def asked(*, clear: bool = True) -> NoninMemoryStream:
+    session = NoninMemoryStream(now=0.0, clear=clear)
     assert session.to_send() == ASK_PLAYBACK
     return session
 
@@ -129,6 +129,13 @@ def test_a_playback_with_a_piece_that_could_not_be_kept_is_never_cleared() -> No
     for frame in others:
         session.acknowledge(frame)
     assert session.to_send() == b""
+
+
+def test_without_being_told_to_nothing_is_cleared() -> None:
+    session = asked(clear=False)
+    for frame in play(session, ACK + PLAYBACK):
+        session.acknowledge(frame)
+    assert (session.to_send(), session.configured) == (b"", True)
 
 
 def test_an_empty_memory_is_not_cleared() -> None:

@@ -29,8 +29,8 @@ from wire.nomenclature import Mdc
 
 STX: Final = 0x02
 ETX: Final = 0x03
-_NO_SPO2: Final = 127
-_NO_PULSE: Final = 511
+NO_SPO2: Final = 127
+NO_PULSE: Final = 511
 
 # Data format 8, first byte
 _ARTIFACT: Final = 0x04
@@ -231,9 +231,9 @@ def _pair(
     missing: bool = False,
 ) -> tuple[Measurement, Measurement]:
     """SpO2 and pulse rate, each with a value or without."""
-    if spo2 > 100 and spo2 != _NO_SPO2:
+    if spo2 > 100 and spo2 != NO_SPO2:
         raise DecodeError(f"no saturation is {spo2} %", spo2_at)
-    no_spo2, no_pulse = missing or spo2 == _NO_SPO2, missing or pulse == _NO_PULSE
+    no_spo2, no_pulse = missing or spo2 == NO_SPO2, missing or pulse == NO_PULSE
     companion = status
     if no_spo2 or no_pulse:
         # What the device says of the quality of a value is said of none; that it is stored holds.

@@ -18,8 +18,7 @@ the only bytes that are not the device's own), and the triplets. The cuts are co
 moves: a study that is played again gives the same pieces.
 
 A pulse rate above 200 is compressed to steps of two; FB is "above 300". Samples are told oldest first, with the time of
-the first. The memory is cleared (`MCL!`) only when a whole playback was acknowledged: that is the promise of this
-format. The sum and the byte count at the end are read over: no public source says what exactly they cover, and every
+the first. The memory is cleared (`MCL!`) only on request, and then only when a whole playback was acknowledged. The sum and the byte count at the end are read over: no public source says what exactly they cover, and every
 triplet has its own sum.
 
 Sources: fluxtream-ipy's Nonin3150 (after Nonin 7970-000 and "3150 Commands"), mobileappconsultant/isansys
@@ -127,14 +126,15 @@ def describe_piece(piece: bytes) -> dict[str, str | bool]:
 
 
 class NoninMemoryStream:
-    """A session with a recorder: sets its clock, asks for the playback, yields pieces, clears what was acknowledged.
+    """A session with a recorder: sets its clock, asks for the playback, yields pieces; with `clear` it clears a memory
+    that was played back whole and acknowledged to its last piece.
 
     A playback with a triplet whose sum is wrong is given up until the line is silent, then asked for again; what was
     whole in it has been yielded. A recorder that answers nothing is left alone.
     """
 
     __slots__ = (
-        "_at", "_buffer", "_clock", "_ended", "_outgoing", "_owed", "_place", "_samples", "_seen", "_step", "_study",
+        "_at", "_buffer", "_clear", "_clock", "_ended", "_outgoing", "_owed", "_place", "_samples", "_seen", "_step", "_study",
         "_tries", "clock_set", "counts",
     )  # fmt: skip
 
@@ -143,12 +143,14 @@ class NoninMemoryStream:
         *,
         now: float,
         clock: Callable[[], DeviceTime | None] = lambda: None,
+        clear: bool = False,
         seen: Seen | None = None,
     ) -> None:
         self.counts = Counts()
         self.clock_set = False
         """Whether the recorder took the time in this session."""
         self._clock = clock
+        self._clear = clear
         self._seen = Seen(REMEMBERED) if seen is None else seen
         self._outgoing = b""
         self._buffer = bytearray()
@@ -158,7 +160,7 @@ class NoninMemoryStream:
         self._owed = 0
         """Pieces that were given and are not acknowledged."""
         self._ended = False
-        """A whole playback lies behind."""
+        """A whole playback lies behind, and is to be cleared."""
         self._at: float | None = None
         """When what is waited for is over."""
         self._step = _Step.DONE
@@ -329,9 +331,7 @@ class NoninMemoryStream:
 
     def _end(self) -> None:
         self._study, self._step, self._at = None, _Step.DONE, None
-        self._ended = True
-        if not self._owed:
-            self._ended = False  # nothing to clear
+        self._ended = self._clear and self._owed > 0
 
     def _skip(self, size: int) -> None:
         del self._buffer[:size]

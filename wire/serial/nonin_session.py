@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Final
 
 from wire.measurement import DeviceTime
-from wire.serial.nonin import ETX, HEADER, LEAST_DATA, MOST_DATA, REPLY, REPLY_DATA, SMART_POINT, STX
+from wire.serial.nonin import ETX, HEADER, LEAST_DATA, MOST_DATA, NO_PULSE, NO_SPO2, REPLY, REPLY_DATA, SMART_POINT, STX
 from wire.serial.stream import Counts, Found, Frame, Framer, Piece, Seen, SerialFormat
 
 ACK: Final = 0x06
@@ -172,7 +172,12 @@ class NoninStream:
     def _frame(self, data: bytes, now: float) -> Frame:
         self.counts.frames += 1
         if data[0] & 0x80:
-            return Frame(format=SerialFormat.NONIN_DF8, data=data, smart_point=bool(data[3] & SMART_POINT))
+            return Frame(
+                format=SerialFormat.NONIN_DF8,
+                data=data,
+                smart_point=bool(data[3] & SMART_POINT),
+                empty=data[2] == NO_SPO2 and (data[0] & 3) << 7 | data[1] == NO_PULSE,
+            )
         if data[1] == REPLY:
             if self._step is _Step.SERIAL_NUMBER:
                 self._go_on(now)

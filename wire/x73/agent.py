@@ -62,6 +62,7 @@ from wire.x73.events import (
     TimeSet,
 )
 from wire.x73.mder import U16
+from wire.x73.mds import identity
 from wire.x73.reports import (
     ConfigReportResult,
     ConfigResult,
@@ -118,7 +119,7 @@ class Agent(Session):
     def __init__(self, profile: AgentProfile, *, stores: tuple[Store, ...] = (), waits: Waits | None = None) -> None:
         super().__init__(waits or Waits(), first_invoke_id=profile.first_invoke_id)
         self.profile = profile
-        self.mds = profile.mds
+        self.mds = profile.mds or identity(profile.system_id, profile.configurations[0].config_id)
         """What a GET returns; the caller may renew it (the clock) at any time."""
         self.stores = {store.handle: store for store in stores}
         self.enabled: set[int] = set()
@@ -347,8 +348,7 @@ class Agent(Session):
         if self.state is not State.OPERATING or handle not in self.stores:
             return None
         declared = self.configuration.by_handle.get(handle)
-        own = () if declared is None else tuple(Attribute(id=i, value=v) for i, v in declared.attributes.items())
-        return own + self.stores[handle].attributes
+        return self.stores[handle].described({} if declared is None else declared.attributes)
 
     def _serve(self, apdu: Apdu | None, now: float) -> None:
         if not isinstance(apdu, Prst):

@@ -34,6 +34,8 @@ MAX_APDU: Final = 64_512
 
 VERSION1: Final = 0x8000_0000
 """The first bit of AssociationVersion, ProtocolVersion and NomenclatureVersion."""
+PROTOCOL_VERSIONS: Final = (0x8000_0000, 0x4000_0000, 0x2000_0000)
+"""The bits of protocol version 1 (2008), 2 (2010, 2014) and 3 (2016), which differ in what attributes there are."""
 PROTOCOL_20601: Final = 20601
 PROTOCOL_EMPTY: Final = 0
 """Only in a rejecting AARE, with nothing in it."""

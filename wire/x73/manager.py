@@ -18,6 +18,7 @@ from wire.x73.apdu import (
     EVENT_INFO_AT,
     PROTOCOL_20601,
     PROTOCOL_EMPTY,
+    PROTOCOL_VERSIONS,
     SYSTEM_TYPE_AGENT,
     SYSTEM_TYPE_MANAGER,
     VERSION1,
@@ -180,7 +181,7 @@ class Manager(Requester):
         if peer is None:
             return AssociateResult.REJECTED_NO_COMMON_PROTOCOL
         common = (
-            peer.protocol_version & VERSION1
+            any(peer.protocol_version & each for each in PROTOCOL_VERSIONS)
             and peer.encoding_rules & EncodingRules.MDER
             and peer.nomenclature_version & VERSION1
         )
@@ -201,6 +202,8 @@ class Manager(Requester):
             return
         result, configuration = self._verdict
         answer = PhdAssociation(
+            # One version: the first that the agent has, too.
+            protocol_version=next(each for each in PROTOCOL_VERSIONS if peer.protocol_version & each),
             functional_units=peer.functional_units & FunctionalUnits.CREATE_TEST_ASSOC,
             system_type=SYSTEM_TYPE_MANAGER,
             system_id=self.system_id,

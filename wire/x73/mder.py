@@ -34,6 +34,8 @@ class Tolerance(StrEnum):
     """An event-reply-info whose stated length is not that of its bytes."""
     VALUE_MAP_VARIANT = "value-map-variant"
     """An observation of a standard configuration laid out in another way that agents in the field are known to use."""
+    TIME_STAMP = "time-stamp"
+    """An absolute time that no clock shows, as of agents that write hours or seconds in binary: the time is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,7 @@ class Fixed(Generic[T]):
         try:
             out += self.packing.pack(raw)
         except struct.error as error:
-            raise WireError(f"{value!r} does not fit {self.packing.size} bytes") from error
+            raise WireError(f"a number does not fit {self.packing.size} bytes") from error
 
 
 U8: Final = Fixed[int]("B")

@@ -62,6 +62,16 @@ def mds_attributes(
     )
 
 
+def identity(system_id: bytes, config_id: int) -> tuple[Attribute, ...]:
+    """The attributes that every MDS has and a manager may not do without, of an agent that says no more of itself."""
+    return (
+        attribute(Attr.SYS_TYPE_SPEC_LIST, TypeVersions(versions=())),
+        attribute(Attr.ID_MODEL, SystemModel(manufacturer=b"", model_number=b"")),
+        attribute(Attr.SYS_ID, encoded(OCTETS, system_id)),
+        attribute(Attr.DEV_CONFIG_ID, encoded(U16, config_id)),
+    )
+
+
 def _even(text: str) -> bytes:
     """Printable ASCII of an even size (A.3.1)."""
     raw = text.encode("ascii", "replace")

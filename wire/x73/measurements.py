@@ -1,8 +1,10 @@
 """From observations to measurements: what a scan report or a PM-segment means under its configuration.
 
-A report is understood whole or not at all: a time on no calendar or a length that fits no layout is a `DecodeError`,
-because the evidence stays and half a report would look like a whole one. Attributes that nobody here knows pass
-without harm, and what an agent reports beyond its specialization passes with its MDC code.
+A report is understood whole or not at all: a length that fits no layout is a `DecodeError` that names the observation,
+because the evidence stays and half a report would look like a whole one (one report is one reading, with one outcome).
+Attributes that nobody here knows pass without harm, and what an agent reports beyond its specialization passes with its
+MDC code. A time on no calendar costs the reading its time and not its value, if the caller hands in a list for what was
+tolerated: agents that write hours in binary are in the field.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +13,13 @@ from typing import Final
 
 from wire.errors import DecodeError
 from wire.measurement import DeviceTime, Measurement
-from wire.x73.codes import Attr
+from wire.x73.codes import LASTING, Attr
 from wire.x73.dim import HANDLE_MAPS, VALUE_MAP, Configuration, DimObject, read_all
 from wire.x73.mder import U32, Reader, Tolerance, Tolerated
 from wire.x73.reports import MapEntry, ObservationVar, PersonScan, ScanReport
 from wire.x73.services import SegmentEntryMap, SegmentStatics
-from wire.x73.times import RELATIVE_TICK_US, decode_absolute, decode_base_offset, relative_to
-from wire.x73.values import CONTENTS, FRAMING, LASTING, Content, Layout, Metric, measure
+from wire.x73.times import ABSOLUTE_BYTES, RELATIVE_TICK_US, decode_absolute, decode_base_offset, relative_to
+from wire.x73.values import CONTENTS, FRAMING, Content, Layout, Metric, measure
 
 _WRAP_TICKS: Final = 1 << 32
 _WRAP_US: Final = 1 << 64
@@ -70,19 +72,7 @@ def _nearest(difference: int, wrap: int) -> int:
     return (difference + wrap // 2) % wrap - wrap // 2
 
 
-def observed_time(reported: Mapping[int, bytes], at: int, clocks: Clocks) -> DeviceTime | None:
-    """The best of the observation's time stamps: base-offset says most, relative least."""
-    if (raw := reported.get(_STAMP_BO)) is not None:
-        return decode_base_offset(raw, at)
-    if (raw := reported.get(_STAMP_ABS)) is not None:
-        return decode_absolute(raw, at)
-    if (raw := reported.get(Attr.TIME_STAMP_REL)) is not None:
-        return clocks.at_relative(read_all(U32, raw, Attr.TIME_STAMP_REL, at))
-    if (raw := reported.get(Attr.TIME_STAMP_REL_HI_RES)) is not None:
-        if len(raw) != 8:
-            raise DecodeError(f"a high-resolution relative time of {len(raw)} bytes", at)
-        return clocks.at_high_resolution(int.from_bytes(raw, "big"))
-    return None
+_UNREADABLE: Final = DeviceTime(year=0, month=0, day=0, hour=0, minute=0, second=0)
 
 
 class ReportDecoder:
@@ -113,25 +103,31 @@ class ReportDecoder:
     def _scan(self, report: ScanReport, scan: PersonScan, offset: int, out: list[Measurement]) -> None:
         for fixed in scan.fixed:
             data = fixed.data
-            metric, layout = self._layout(fixed.handle, len(data), offset)
-            if layout.warning is not None:
-                self._let_pass(*layout.warning, offset)
-            if layout.quick is None:
-                self._observe(metric, layout.slices(data), offset, scan.person, out)
-                continue
-            content, start, end, stamp = layout.quick
-            time = None
-            if stamp is not None:
-                raw = data[stamp:]
-                # The observations of one report mostly share their time.
-                if raw != self._stamp:
-                    self._time, self._stamp = decode_absolute(raw, offset), raw
-                time = self._time
-            measured = content(metric, data[start:end], offset, (time, (), scan.person))
+            try:
+                metric, layout = self._layout(fixed.handle, len(data), offset)
+                if layout.warning is not None:
+                    self._let_pass(*layout.warning, offset)
+                if layout.quick is None:
+                    self._observe(metric, layout.slices(data), offset, scan.person, out)
+                    continue
+                content, start, end, stamp = layout.quick
+                time = None
+                if stamp is not None:
+                    raw = data[stamp:]
+                    # The observations of one report mostly share their time.
+                    if raw != self._stamp:
+                        self._time, self._stamp = self._absolute(raw, offset), raw
+                    time = self._time
+                measured = content(metric, data[start:end], offset, (time, (), scan.person))
+            except DecodeError as error:
+                raise _of(error, scan.fixed.index(fixed), fixed.handle) from None
             if measured is not None:
                 out.append(measured)
         for variable in scan.variable:
-            self._variable(variable, scan.person, offset, out)
+            try:
+                self._variable(variable, scan.person, offset, out)
+            except DecodeError as error:
+                raise _of(error, scan.variable.index(variable), variable.handle) from None
         for grouped in scan.grouped:
             self._grouped(report.handle, grouped, offset, scan.person, out)
 
@@ -160,7 +156,7 @@ class ReportDecoder:
                 self._observe(metric, reported, offset, person, out)
                 return
         if content is not None:
-            time = None if stamp is None else decode_absolute(stamp, offset)
+            time = None if stamp is None else self._absolute(stamp, offset)
             measured = content(metric, value, offset, (time, (), person))
             if measured is not None:
                 out.append(measured)
@@ -247,9 +243,33 @@ class ReportDecoder:
         self, metric: Metric, reported: Mapping[int, bytes], at: int, person: int | None, out: list[Measurement]
     ) -> None:
         metric.change(reported)
-        measured = measure(metric, reported, at, observed_time(reported, at, self.clocks), person)
+        measured = measure(metric, reported, at, self._time_of(reported, at), person)
         if measured is not None:
             out.append(measured)
+
+    def _time_of(self, reported: Mapping[int, bytes], at: int) -> DeviceTime | None:
+        """The best of the observation's time stamps: base-offset says most, relative least."""
+        if (raw := reported.get(_STAMP_BO)) is not None:
+            return decode_base_offset(raw, at)
+        if (raw := reported.get(_STAMP_ABS)) is not None:
+            return self._absolute(raw, at)
+        if (raw := reported.get(Attr.TIME_STAMP_REL)) is not None:
+            return self.clocks.at_relative(read_all(U32, raw, Attr.TIME_STAMP_REL, at))
+        if (raw := reported.get(Attr.TIME_STAMP_REL_HI_RES)) is not None:
+            if len(raw) != 8:
+                raise DecodeError(f"a high-resolution relative time of {len(raw)} bytes", at)
+            return self.clocks.at_high_resolution(int.from_bytes(raw, "big"))
+        return None
+
+    def _absolute(self, raw: bytes, at: int) -> DeviceTime:
+        """An absolute time; one that no clock shows is one that the agent does not know."""
+        try:
+            return decode_absolute(raw, at)
+        except DecodeError as error:
+            if len(raw) != ABSOLUTE_BYTES:
+                raise
+            self._let_pass(Tolerance.TIME_STAMP, error.message, error.offset)
+            return _UNREADABLE
 
     def _let_pass(self, tolerance: Tolerance, detail: str, offset: int) -> None:
         if self._tolerated is None:
@@ -305,6 +325,11 @@ _ENTRY_TIMES: Final = (
     (0x1000, Attr.TIME_STAMP_BO, 8),
 )
 """SegmEntryHeader (A.11.7), in the order in which the times stand before an entry."""
+
+
+def _of(error: DecodeError, index: int, handle: int) -> DecodeError:
+    """The fault, and which observation has it."""
+    return DecodeError(f"observation {index + 1}, of object {handle}: {error.message}", error.offset)
 
 
 def _size(entries: Sequence[MapEntry]) -> int:

@@ -104,7 +104,7 @@ class Requester(Session):
 
     def transfer(self, handle: int, instance: int, now: float) -> list[Happening]:
         """Ask for the data of a segment; they come as `SegmentData`."""
-        wait_s = self._store_wait(handle, Attr.TRANSFER_TIMEOUT)
+        wait_s = self._transfer_wait(handle, instance)
         self._complete.discard((handle, instance))
         self._durable.pop((handle, instance), None)
         args = TransferRequest(instance=instance).encode()
@@ -179,14 +179,22 @@ class Requester(Session):
         if self.state is not State.OPERATING:
             raise SessionError(f"not possible in state {self.state.value}")
 
+    def _transfer_wait(self, handle: int, instance: int) -> float | None:
+        """A segment says in its listing how long its transfer may take; some agents say it of the store instead."""
+        listed = self._understanding.listed(handle, instance)
+        raw = None if listed is None else by_id(listed.attributes).get(Attr.TRANSFER_TIMEOUT)
+        return self._store_wait(handle, Attr.TRANSFER_TIMEOUT) if raw is None else self._stated_wait(raw)
+
     def _store_wait(self, handle: int, attribute: Attr) -> float | None:
-        """A PM-store says itself how long its transfer and its clearing may take."""
+        """A PM-store says itself how long its clearing may take."""
         store = None if self.configuration is None else self.configuration.by_handle.get(handle)
-        raw = None if store is None else store.attributes.get(attribute)
+        return self._stated_wait(None if store is None else store.attributes.get(attribute))
+
+    def _stated_wait(self, raw: bytes | None) -> float | None:
         if raw is None:
             return None
         try:
-            stated_s = read_all(U32, raw, attribute) * RELATIVE_TICK_US / 1_000_000
+            stated_s = read_all(U32, raw, Attr.TRANSFER_TIMEOUT) * RELATIVE_TICK_US / 1_000_000
             return min(max(stated_s, self.waits.response_s), MAX_STORE_WAIT_S)
         except DecodeError:
             return None
@@ -236,7 +244,7 @@ class Requester(Session):
 
     def _expect_data(self, handle: int, instance: int, now: float) -> None:
         """The next entries of a segment must come in the store's own time."""
-        wait_s = self._store_wait(handle, Attr.TRANSFER_TIMEOUT)
+        wait_s = self._transfer_wait(handle, instance)
         self._transfers[handle, instance] = now + (self.waits.response_s if wait_s is None else wait_s)
 
     def _snapshot(self, response: DataResponse) -> None:

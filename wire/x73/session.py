@@ -47,7 +47,11 @@ class SessionError(WireError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """How long each side waits, in seconds (20601 8.7, 8.9; config: observed, the others from memory)."""
+    """How long each side waits, in seconds (20601 8.7, 8.9).
+
+    As in signove/antidote (manager and agent; the configuration's ten seconds also measured): three seconds for every
+    confirmed request, ten for a configuration and for an AARE, three more requests after the first.
+    """
 
     config_s: float = 10.0
     response_s: float = 3.0

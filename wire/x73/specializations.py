@@ -51,9 +51,8 @@ _INR: Final = 6608
 _SECOND: Final = 2176
 _HOUR: Final = 2240
 _METRE: Final = 1280
-_STEP: Final = 6656
+_PER_HOUR: Final = 2560
 _JOULE: Final = 3968
-_CM_H2O: Final = 3904
 _ONE: Final = 512
 _MILLI_G: Final = 1746
 
@@ -160,48 +159,53 @@ def _metric(
     return ConfigObject(object_class=int(object_class), handle=handle, attributes=tuple(attributes))
 
 
+def _standard(config_id: int, *objects: ConfigObject, undeclared: tuple[ConfigObject, ...] = ()) -> Configuration:
+    """A standard configuration, with the layouts that its agents in the field use instead of the declared one.
+
+    Agents of one standard configuration send an SFLOAT or a FLOAT, alone or with an absolute time. The four have four
+    sizes, so which one it is need not be guessed.
+    """
+    layouts = {
+        BASIC.attribute: ((BASIC,), (BASIC, ABSOLUTE), (SIMPLE,), (SIMPLE, ABSOLUTE)),
+        SIMPLE.attribute: ((BASIC,), (BASIC, ABSOLUTE), (SIMPLE,), (SIMPLE, ABSOLUTE)),
+    }
+    declared = Configuration(config_id=config_id, objects=objects)
+    variants: dict[int, tuple[tuple[MapEntry, ...], ...]] = {}
+    for each in declared.by_handle.values():
+        value_map = each.value_map or ()
+        own = layouts.get(value_map[0].attribute) or ((value_map[0],),)
+        variants[each.handle] = tuple(layout for layout in own if layout != value_map)
+    return Configuration(config_id=config_id, objects=objects, undeclared=undeclared, variants=variants)
+
+
 def _extended(*objects: ConfigObject) -> Configuration:
     return Configuration(config_id=FIRST_EXTENDED, objects=objects)
 
 
 _SPOT: Final = (150588,)
 
-OXIMETER_0190: Final = Configuration(
-    config_id=0x0190,
-    objects=(numeric(1, 150456, _PERCENT, spec=STORED), numeric(10, 149530, _PER_MIN, spec=STORED)),
-    # antidote and LibreSoft map the value alone; antidote's agent sends value and time, as measured.
-    variants={1: ((BASIC,),), 10: ((BASIC,),)},
+# antidote and LibreSoft map the value alone; antidote's agent and the Nonin 9560 send value and time.
+OXIMETER_0190: Final = _standard(
+    0x0190, numeric(1, 150456, _PERCENT, spec=STORED), numeric(10, 149530, _PER_MIN, spec=STORED)
 )
-OXIMETER_0191: Final = Configuration(
-    config_id=0x0191,
-    objects=(
-        numeric(1, 150456, _PERCENT, spec=STORED, supplemental=_SPOT),
-        numeric(10, 149530, _PER_MIN, spec=STORED, supplemental=_SPOT),
-    ),
-    variants={1: ((BASIC,),), 10: ((BASIC,),)},
+OXIMETER_0191: Final = _standard(
+    0x0191,
+    numeric(1, 150456, _PERCENT, spec=STORED, supplemental=_SPOT),
+    numeric(10, 149530, _PER_MIN, spec=STORED, supplemental=_SPOT),
 )
-PRESSURE_02BC: Final = Configuration(
-    config_id=0x02BC,
-    objects=(compound(1, 150020, _MMHG, (150021, 150022, 150023)), numeric(2, 149546, _PER_MIN)),
+PRESSURE_02BC: Final = _standard(
+    0x02BC, compound(1, 150020, _MMHG, (150021, 150022, 150023)), numeric(2, 149546, _PER_MIN)
 )
-THERMOMETER_0320: Final = Configuration(
-    config_id=0x0320,
-    objects=(numeric(1, 150364, _DEGC),),
-    # conqlima's agent sends a FLOAT.
-    variants={1: ((SIMPLE, ABSOLUTE),)},
-)
-SCALE_05DC: Final = Configuration(
-    config_id=0x05DC,
-    objects=(numeric(1, 188736, _KG, value=SIMPLE),),
+# LibreSoft declares an SFLOAT; conqlima's and Freescale's agents send a FLOAT.
+THERMOMETER_0320: Final = _standard(0x0320, numeric(1, 150364, _DEGC))
+SCALE_05DC: Final = _standard(
+    0x05DC,
+    numeric(1, 188736, _KG, value=SIMPLE),
     # antidote's agent sends the body mass index as object 3 under this configuration.
     undeclared=(numeric(3, 188752, _KG_PER_M2, value=SIMPLE),),
 )
-GLUCOSE_06A4: Final = Configuration(
-    config_id=0x06A4,
-    objects=(numeric(1, 160184, _MG_PER_DL),),
-    # antidote declares an SFLOAT and sends a FLOAT.
-    variants={1: ((SIMPLE, ABSOLUTE),)},
-)
+# antidote declares an SFLOAT and sends a FLOAT.
+GLUCOSE_06A4: Final = _standard(0x06A4, numeric(1, 160184, _MG_PER_DL))
 
 SPECIALIZATIONS: Final[Mapping[int, Specialization]] = MappingProxyType(
     {
@@ -322,8 +326,10 @@ SPECIALIZATIONS: Final[Mapping[int, Specialization]] = MappingProxyType(
                 name="sleep-apnoea",
                 profile=4120,
                 version=1,
-                extended=_extended(numeric(1, 8410792, _ONE), numeric(2, 8410712, _HOUR), numeric(3, 8410976, _CM_H2O)),
-                sources=(ONE_SOURCE, "AHI and IPAP: also the T-CABS FHIR guide"),
+                # The block of the pressures is numbered in two ways in open files (IPAP-SET is 8410976 or 8410984), and
+                # a wrong name for a pressure is worse than none: our agent has no such object. Those of others pass.
+                extended=_extended(numeric(1, 8410792, _PER_HOUR), numeric(2, 8410712, _HOUR)),
+                sources=(ONE_SOURCE, "AHI, in events per hour: the T-CABS and the Belgian FHIR guides"),
             ),
             Specialization(
                 number=10425,
@@ -342,9 +348,11 @@ SPECIALIZATIONS: Final[Mapping[int, Specialization]] = MappingProxyType(
                     numeric(1, 8454247, _METRE, value=SIMPLE),
                     numeric(2, 8454258, _PER_MIN),
                     numeric(3, 8454263, _JOULE, value=SIMPLE),
-                    numeric(4, 8454267, _SECOND, value=SIMPLE),
+                    # What the session was (a code of partition 129) and how long it was are two objects.
+                    enumeration(4, 8454267),
+                    numeric(5, 8454269, _SECOND, value=SIMPLE),
                 ),
-                sources=(NOMENCLATURE,),
+                sources=(NOMENCLATURE, "session as a code: HL7 v2 examples of 11073-10441"),
             ),
             Specialization(
                 number=10442,

@@ -1,6 +1,6 @@
 """An agent's PM-store: segments of stored measurements, listed, transferred in portions, and cleared (20601 6.3.7)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from wire.errors import WireError
@@ -21,6 +21,8 @@ class Segment:
     instance: int
     entry_map: SegmentEntryMap
     entries: tuple[bytes, ...]
+    transfer_ticks: int = 60 * 8_000
+    """How long the manager shall wait for each portion: of the segment, in eighths of a millisecond."""
     attributes: tuple[Attribute, ...] = ()
 
     def info(self) -> SegmentInfo:
@@ -30,6 +32,7 @@ class Segment:
             attribute(Attr.PM_SEG_MAP, self.entry_map),
             attribute(Attr.OP_STAT, encoded(U16, 0)),
             attribute(Attr.SEG_USAGE_CNT, encoded(U32, len(self.entries))),
+            attribute(Attr.TRANSFER_TIMEOUT, encoded(U32, self.transfer_ticks)),
         )
         return SegmentInfo(instance=self.instance, attributes=own + self.attributes)
 
@@ -59,6 +62,12 @@ class Store:
     handle: int
     segments: dict[int, Segment] = field(default_factory=dict)
     attributes: tuple[Attribute, ...] = ()
+
+    def described(self, declared: Mapping[int, bytes]) -> tuple[Attribute, ...]:
+        """What a GET says of it: as it was declared, and as it is now."""
+        now = {each.id: each.value for each in self.attributes}
+        now[Attr.NUM_SEG] = encoded(U16, len(self.segments))
+        return tuple(Attribute(id=int(id_), value=value) for id_, value in {**declared, **now}.items())
 
     def add(self, segment: Segment) -> None:
         """Put a segment in; instance numbers are the store's keys."""

@@ -16,7 +16,7 @@ from tests.wire.x73.support import (
     oximeter_scan,
     profile,
 )
-from wire.x73.agent import Agent
+from wire.x73.agent import Agent, AgentProfile
 from wire.x73.apdu import (
     PROTOCOL_20601,
     SYSTEM_TYPE_MANAGER,
@@ -42,6 +42,7 @@ from wire.x73.codes import Action, Attr, DataReqMode, Noti, ObjectClass
 from wire.x73.dim import HANDLE_MAPS, Configuration, attribute, encoded, type_of
 from wire.x73.events import (
     Aborted,
+    AttributesRead,
     Configured,
     DataRequested,
     Failed,
@@ -343,7 +344,6 @@ STORING = Configuration(
                 attribute(Attr.PM_STORE_CAPAB, b"\x81\x40"),
                 attribute(Attr.NUM_SEG, b"\0\2"),
                 attribute(Attr.CLEAR_TIMEOUT, (5 * 8000).to_bytes(4, "big")),
-                attribute(Attr.TRANSFER_TIMEOUT, (20 * 8000).to_bytes(4, "big")),
             ),
         ),
     ),
@@ -359,6 +359,7 @@ def storing() -> Joined:
             instance=1,
             entry_map=ENTRY_MAP,
             entries=entries,
+            transfer_ticks=20 * 8000,
             attributes=(attribute(Attr.PM_SEG_PERSON_ID, b"\0\2"),),
         )
     )
@@ -415,8 +416,40 @@ def test_the_next_entries_come_only_when_those_before_are_durable() -> None:
         pair.manager.clear(30, 1, NOW)
 
 
-def test_a_transfer_that_stops_is_an_abort_after_the_store_s_own_time() -> None:
+def test_an_agent_that_is_told_nothing_of_itself_says_who_it_is() -> None:
+    """LibreSoft's manager takes the four attributes from the answer without asking whether they are there."""
+    pair = Joined(Agent(AgentProfile(system_id=AGENT_ID, configurations=(OXIMETER_0190,))), Manager(MANAGER_ID))
+    pair.connect()
+    (read,) = only(AttributesRead, pair.of_manager)
+    assert {each: raw.hex() for each, raw in read.attributes.items()} == {
+        Attr.SYS_TYPE_SPEC_LIST: "00000000",
+        Attr.ID_MODEL: "00000000",
+        Attr.SYS_ID: "0008" + AGENT_ID.hex(),
+        Attr.DEV_CONFIG_ID: "0190",
+    }
+
+
+def test_a_segment_is_listed_with_what_independent_managers_demand_and_nothing_that_stops_them() -> None:
+    """antidote's manager ends its listing at an attribute that it does not know; LibreSoft's wants these four."""
     pair = storing()
+    pair.manager.list_segments(30, NOW)
+    pair.run()
+    (listed,) = only(Segments, pair.of_manager)
+    demanded = {Attr.ID_INSTNO, Attr.PM_SEG_MAP, Attr.OP_STAT, Attr.TRANSFER_TIMEOUT}
+    for segment in listed.segments:
+        told = {each.id for each in segment.attributes}
+        assert demanded <= told <= demanded | {Attr.SEG_USAGE_CNT, Attr.PM_SEG_PERSON_ID}
+    pair.of_manager.clear()
+    pair.manager.read_store(30, NOW)
+    pair.run()
+    (read,) = only(AttributesRead, pair.of_manager)
+    assert (read.attributes[Attr.NUM_SEG], Attr.TRANSFER_TIMEOUT in read.attributes) == (b"\0\2", False)
+
+
+def test_a_transfer_that_stops_is_an_abort_after_the_segment_s_own_time() -> None:
+    pair = storing()
+    pair.manager.list_segments(30, NOW)
+    pair.run()
     pair.manager.transfer(30, 1, NOW)
     request = pair.manager.to_send()
     pair.agent.receive(request, NOW)

@@ -123,6 +123,19 @@ def test_encodings_besides_mder_are_answered_with_mder() -> None:
     assert PhdAssociation.decode(aare.protocol.info).encoding_rules == 0x8000
 
 
+@pytest.mark.parametrize(
+    ("offered", "answered"),
+    [(0x8000_0000, 0x8000_0000), (0xE000_0000, 0x8000_0000), (0x6000_0000, 0x4000_0000), (0x2000_0000, 0x2000_0000)],
+)
+def test_of_the_protocol_versions_that_an_agent_offers_one_is_answered(offered: int, answered: int) -> None:
+    manager = Manager(MANAGER_ID)
+    manager.connected(NOW)
+    manager.receive(request(replace(OFFER, protocol_version=offered)), NOW)
+    aare = apdus(manager.to_send())[0]
+    assert isinstance(aare, Aare)
+    assert PhdAssociation.decode(aare.protocol.info).protocol_version == answered
+
+
 def test_a_device_that_is_not_the_citizen_s_is_refused() -> None:
     def admit(peer: PhdAssociation) -> AssociateResult | None:
         return None if peer.system_id == MANAGER_ID else AssociateResult.REJECTED_UNAUTHORIZED
@@ -285,6 +298,9 @@ def test_a_configuration_sent_again_is_answered_again_with_a_warning() -> None:
     ("configuration", "handle", "data", "value"),
     [
         (0x0190, 1, "0062", "98"),
+        (0x0191, 10, "ff0002d6", "72.6"),
+        (0x02BC, 2, "f2d5", "72.5"),
+        (0x05DC, 1, "f315" + STAMP.hex(), "78.9"),
         (0x0320, 1, "fe000e42" + STAMP.hex(), "36.50"),
         (0x06A4, 1, "fd000f3c" + STAMP.hex(), "3.900"),
         (0x05DC, 3, "ff0000f5" + STAMP.hex(), "24.5"),
@@ -308,6 +324,44 @@ def test_layouts_that_agents_in_the_field_use_pass_with_a_warning(
 
 
 # What is not
+
+
+def test_a_fault_says_which_observation_has_it_and_nothing_of_its_value() -> None:
+    manager = operating()
+    seen = (ObservationFixed(handle=1, data=b"\xf3\xc5" + STAMP), ObservationFixed(handle=10, data=b"\xf2\x7b\0"))
+    info = ReportFixed(data_req_id=0xF000, number=0, observations=seen).encode()
+    (reported,) = only(Reported, manager.receive(report(Noti.SCAN_REPORT_FIXED, info), NOW))
+    assert (reported.measurements, reported.confirmed) == ((), True), "whole or not at all; its bytes are kept"
+    assert reported.fault is not None
+    assert reported.fault.message == "observation 2, of object 10: an observation of object 10 has 3 bytes, its map 10"
+    told = (Attribute(id=Attr.NU_VAL_OBS_BASIC, value=b"\x01"),)
+    info = ReportVar(data_req_id=0xF000, number=0, observations=(ObservationVar(handle=1, attributes=told),)).encode()
+    (reported,) = only(Reported, manager.receive(report(Noti.SCAN_REPORT_VAR, info), NOW))
+    assert reported.fault is not None
+    assert reported.fault.message == "observation 1, of object 1: an SFLOAT of 1 bytes"
+
+
+def test_a_time_that_no_clock_shows_costs_a_reading_its_time_and_not_its_value() -> None:
+    manager = operating()
+    stamp = bytes.fromhex("200906120a050000")
+    told = (
+        Attribute(id=Attr.NU_VAL_OBS_BASIC, value=b"\0\x62"),
+        Attribute(id=Attr.TIME_STAMP_ABS, value=stamp),
+    )
+    fixed = ReportFixed(
+        data_req_id=0xF000, number=0, observations=(ObservationFixed(handle=1, data=b"\0\x62" + stamp),)
+    )
+    variable = ReportVar(data_req_id=0xF000, number=0, observations=(ObservationVar(handle=1, attributes=told),))
+    for event_type, info in ((Noti.SCAN_REPORT_FIXED, fixed.encode()), (Noti.SCAN_REPORT_VAR, variable.encode())):
+        events = manager.receive(report(event_type, info), NOW)
+        (reported,) = only(Reported, events)
+        assert [(str(m.value), m.clock_set) for m in reported.measurements] == [("98", False)]
+        assert [not m.device_time.known for m in reported.measurements if m.device_time is not None] == [True]
+        (warned,) = only(Warned, events)
+        assert (warned.tolerated.tolerance, warned.tolerated.detail) == (
+            Tolerance.TIME_STAMP,
+            "0a is no BCD number of a time",
+        )
 
 
 @pytest.mark.parametrize(

@@ -293,6 +293,12 @@ def test_a_time_on_no_calendar_is_refused(raw: str) -> None:
         observe(SPO2, (Attr.NU_VAL_OBS_BASIC, "0062"), (Attr.TIME_STAMP_ABS, raw))
 
 
+def test_a_base_offset_time_of_an_independent_implementation_is_the_moment_it_says() -> None:
+    """HL7/phd, the FHIR guide's worked example (CC0): seconds since 1900 UTC, 1/65536 s, minutes to local time."""
+    time = decode_base_offset(bytes.fromhex("d46740381314fed4"))
+    assert (time.isoformat(), time.offset_min) == ("2012-12-03T10:14:00.074523-05:00", -300)
+
+
 def test_a_base_offset_time_says_when_it_was() -> None:
     """NTP's example: 2208988800 s lie between 1900 and 1970."""
     raw = (2208988800).to_bytes(4, "big") + b"\x80\x00" + (60).to_bytes(2, "big")

@@ -18,11 +18,11 @@ from tests.wire.x73.support import (
     vector,
 )
 from wire.errors import DecodeError
-from wire.measurement import Measurement
+from wire.measurement import Measurement, MeasurementStatus
 from wire.x73.agent import Agent, AgentProfile
 from wire.x73.apdu import EventReport, Prst, decode_apdu, encode_apdu
 from wire.x73.codes import Noti
-from wire.x73.events import Associated, AttributesRead, Configured, Released, Reported
+from wire.x73.events import Associated, AttributesRead, Configured, Released, Reported, ScannerSwitched, Warned
 from wire.x73.manager import Manager
 from wire.x73.mder import Tolerated
 from wire.x73.measurements import ReportDecoder
@@ -99,6 +99,61 @@ def test_each_observation_carries_its_own_unit_precision_and_time(case: Vector) 
     assert case.expected["values"] == [
         [m.code, str(m.value), m.unit, m.device_time.isoformat() if m.device_time else None] for m in decoded(case)
     ]
+
+
+def told(measured: Measurement) -> list[object]:
+    """A measurement as the vectors say it."""
+    time = measured.device_time
+    value = measured.coded if measured.value is None else str(measured.value)
+    unit = measured.unit
+    content: object = value
+    if measured.components:
+        content, unit = [str(part.value) for part in measured.components], measured.components[0].unit
+    return [measured.code, content, unit, time.isoformat() if time is not None and time.known else None]
+
+
+@pytest.mark.parametrize("case", [v for v in WHOLE if "means" in v.expected], ids=str)
+def test_a_session_of_an_independent_agent_is_accepted_and_means_what_its_source_says(case: Vector) -> None:
+    """Request, configuration, MDS and report as the other implementation has them, bytes and lengths untouched."""
+    source, _, name = case.id.partition("/")
+    device = "freescale/scale" if source == "atmel" else f"{source}/{name.partition('_')[0]}"
+    scanning = source == "antidote"
+    manager = Manager(MANAGER_ID)
+    manager.connected(NOW)
+    aarq = SESSION["aarq"].replace(b"\x01\x90\0\1", b"\x40\0\0\1") if scanning else vector(f"{device}_aarq").value
+    (associated,) = only(Associated, manager.receive(aarq, NOW))
+    assert not associated.known
+    manager.to_send()
+    config = vector("antidote/scanner_config" if scanning else f"{device}_config").value
+    (configured,) = only(Configured, manager.receive(config, NOW))
+    assert config[22:] == configured.configuration.encode()
+    accepted = config[6:8] + bytes.fromhex("0201000e 0000 00000000 0d1c 0004") + config[22:24] + b"\0\0"
+    get = bytes.fromhex("e700000e000c0000 0103 0006 0000 00000000")
+    assert bytes.fromhex("e7000016 0014") + accepted + get == manager.to_send()
+    if scanning:
+        manager.receive(SESSION["mds"], NOW)
+        switch = vector("antidote/scanner_set").value
+        assert switch[:6] + b"\0\1" + switch[8:] == manager.to_send()
+        answer = vector("antidote/scanner_set_answer").value
+        assert manager.receive(answer[:6] + b"\0\1" + answer[8:], NOW) == [ScannerSwitched(handle=55, enabled=True)]
+    else:
+        mds = vector(f"{device}_mds").value
+        read = only(AttributesRead, manager.receive(mds[:6] + b"\0\0" + mds[8:], NOW))
+        assert [len(each.attributes) for each in read] == [6]
+    events = manager.receive(case.value, NOW)
+    (reported,) = only(Reported, events)
+    assert (None, case.value) == (reported.fault, reported.apdu)
+    assert case.expected["means"] == [told(m) for m in reported.measurements]
+    assert {case.expected.get("person")} == {m.user for m in reported.measurements}
+    assert case.expected["tolerated"] == [each.tolerated.tolerance for each in only(Warned, events)]
+    for m in reported.measurements:
+        assert m.clock_set is (told(m)[3] is not None)
+        manual = m.code in (188740, 8417864, 8417760)
+        assert (MeasurementStatus.MANUALLY_ENTERED in m.status) is manual
+    assert manager.to_send() == b"", "nothing is confirmed before it is durable"
+    manager.confirm(reported, NOW)
+    head = case.value[6:8] + b"\x02\x01\0\x0a" + case.value[12:14] + bytes(4) + case.value[18:20] + bytes(2)
+    assert bytes.fromhex("e7000012 0010") + head == manager.to_send()
 
 
 @pytest.mark.parametrize("case", [v for v in VECTORS.values() if "invalid" in v.expected], ids=str)

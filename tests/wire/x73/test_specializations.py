@@ -70,3 +70,24 @@ def test_the_mds_says_what_a_technician_reads() -> None:
         if each.id in (Attr.ID_MODEL, Attr.ID_PROD_SPECN):
             assert len(each.value) % 2 == 0
     assert describe_mds({}) == {}
+
+
+def test_what_open_nomenclature_files_do_not_agree_on_is_not_claimed() -> None:
+    """8410976 is a pressure of one name or another, and 8454267 says what a session was and not how long."""
+    apnoea = {each.code: each for each in SPECIALIZATIONS[10424].extended.by_handle.values()}
+    assert set(apnoea) == {8410792, 8410712}
+    assert apnoea[8410792].attributes[Attr.UNIT_CODE] == (264704 - 262144).to_bytes(2, "big")
+    assert ucum(264704) == "/h"
+    cardio = {each.code: each for each in SPECIALIZATIONS[10441].extended.by_handle.values()}
+    assert Attr.UNIT_CODE not in cardio[8454267].attributes
+    assert cardio[8454269].attributes[Attr.UNIT_CODE] == (264320 - 262144).to_bytes(2, "big")
+
+
+@pytest.mark.parametrize("configuration", STANDARD.values(), ids=lambda each: f"{each.config_id:04X}")
+def test_the_layouts_of_a_standard_configuration_s_object_are_told_apart_by_their_size(
+    configuration: Configuration,
+) -> None:
+    for handle, declared in configuration.by_handle.items():
+        layouts = (declared.value_map or (), *configuration.variants[handle])
+        assert len(layouts) in (2, 4)
+        assert len({sum(entry.size for entry in layout) for layout in layouts}) == len(layouts)
