@@ -41,6 +41,7 @@ a new hub:
   stafet-hub identity --config hub.toml > hub-public.pem    make its key; give this file to the bridge
   stafet-hub check-config --config hub.toml                 everything that is wrong, at once
   stafet-hub run --config hub.toml                          collect and send, until SIGTERM
+  stafet-hub pair --config hub.toml                         find a device and list it; also: devices, forget
   stafet-hub status --config hub.toml                       how it is going
 
 at a bench:
@@ -141,6 +142,25 @@ _IDENTITY: Final = """\
 Make the hub's private key where hub.toml says, if there is none (mode 0600), and print its public key, which the
 bridge needs: stafet-bridge hub add --id hub-0001 --key hub-public.pem --patient Patient/1"""
 
+_PAIR: Final = """\
+Find a device, pair with it, and list it: from then on the hub reads it, also one that runs already.
+
+  stafet-hub pair                                            show what is in the air, and ask
+  stafet-hub pair --address AA:BB:CC:DD:EE:01 --label scale --yes --json
+  stafet-hub pair --list --json                              what is in the air, and no more
+
+Two devices of one kind are told apart by signal strength (hold one beside the hub) and by the end of the address, which
+many have on their back. A device that needs no bond is listed with --no-bond. --yes also answers, with yes, whether
+both show the same number."""
+
+_DEVICES: Final = """\
+Show the devices that the hub may read: what they are, where they are listed, bonded or not, last seen and read."""
+
+_FORGET: Final = """\
+Stop reading a device and remove its bond. DEVICE is its label, its address, or the end of that.
+
+A device that hub.toml lists stays there: the line to remove is told, and the exit status is 78."""
+
 
 # Those of wire.serial, which is not imported before it is known that it is needed; a test holds them equal.
 _SERIAL_FORMATS: Final = (
@@ -205,12 +225,18 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check-config", _check_config, "everything wrong with hub.toml, at once", _CHECK)
     identity = add("identity", _identity, "make the hub's key if there is none; print the public key", _IDENTITY)
     listen = add("listen", _listen, "read IEEE 11073-20601 agents at a bench", _LISTEN)
+    pair = add("pair", _devices_command("pair"), "find a device, pair with it, and list it", _PAIR)
+    devices = add("devices", _devices_command("devices"), "the listed devices", _DEVICES)
+    forget = add("forget", _devices_command("forget"), "stop reading a device; remove its bond", _FORGET)
     _add_decode(commands)
-    for parser_ in (run, status, check, identity):
+    for parser_ in (run, status, check, identity, pair, devices, forget):
         parser_.add_argument("--config", type=Path, default=Path("hub.toml"), metavar="FILE", help="default: hub.toml")
-    for parser_ in (status, check, identity, listen):
+    for parser_ in (status, check, identity, listen, pair, devices, forget):
         parser_.add_argument("--json", action="store_true", help="for programs")
-    status.add_argument("--lang", choices=("da", "en"), help="default: by LANG")
+    for parser_ in (status, pair, devices, forget):
+        parser_.add_argument("--lang", choices=("da", "en"), help="default: by LANG")
+    _add_pair(pair)
+    forget.add_argument("device", metavar="DEVICE", help="its label, or its address")
     listen.add_argument("kind", choices=("20601",), help="what agents speak")
     listen.add_argument("--tcp", type=_endpoint, metavar="HOST:PORT", help="where to listen")
     listen.add_argument("--serial", metavar="PATH", help="a serial port that speaks 20601")
@@ -219,6 +245,20 @@ def _parser() -> argparse.ArgumentParser:
     listen.add_argument("--record", type=Path, metavar="FILE", help="write the session, redacted")
     listen.add_argument("--clear-store", action="store_true", help="clear what was transferred from agents' stores")
     return parser
+
+
+def _add_pair(pair: argparse.ArgumentParser) -> None:
+    which = pair.add_mutually_exclusive_group()
+    which.add_argument("--address", metavar="ADDRESS", help="the device, by its address or the end of that")
+    which.add_argument("--name", metavar="NAME", help="the device, by the name that it sends")
+    which.add_argument("--list", action="store_true", help="show what is in the air, and end")
+    pair.add_argument("--label", metavar="TEXT", help="what it shall be called; shown by status")
+    pair.add_argument(
+        "--wait", type=_positive, default=30, metavar="S", help="for the device, or for a list; default: 30"
+    )
+    pair.add_argument("--no-bond", action="store_true", help="list it without pairing")
+    pair.add_argument("--passkey-from-stdin", action="store_true", help="the number that the device shows is on stdin")
+    pair.add_argument("--yes", action="store_true", help="answer every question with yes")
 
 
 def _add_decode(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -328,6 +368,20 @@ def _status(options: argparse.Namespace) -> int:
     else:
         print(status.in_words(document, options.lang or status.language(os.environ)))
     return 0 if document["running"] else UNAVAILABLE
+
+
+def _devices_command(name: str) -> Callable[[argparse.Namespace], int]:
+    def command(options: argparse.Namespace) -> int:
+        settings = _settings(options)
+        from edge import pair_cli  # noqa: PLC0415
+
+        try:
+            getattr(pair_cli, name)(settings, options)
+        except pair_cli.Failed as failed:
+            raise _Failed(failed.status, failed.line) from failed
+        return 0
+
+    return command
 
 
 def _check_config(options: argparse.Namespace) -> int:
