@@ -4,6 +4,8 @@ Each measured value must be found once: the same patient, MDC code, number (as d
 and, within a few seconds, time. What is found must have been measured. So a wrong, missing, doubled or foreign value
 shows, and says which it is.
 
+What was sent and is no result (`Record.expected`) must not be found: it would be foreign.
+
 Observations that stand for no measured value (the relation of two clocks, bits of a status word) are left alone; they
 are known by their MDC codes, which no device here measures.
 """
@@ -88,10 +90,12 @@ class Comparison:
 def compare(records: Iterable[Record], observations: Iterable[Mapping[str, Any]], *, timezone: ZoneInfo) -> Comparison:
     """Compare; `timezone` is what the devices' clocks show."""
     expected: dict[tuple[str, int], list[tuple[Record, Value]]] = defaultdict(list)
+    codes: set[int] = set()
     for record in records:
         for value in record.values:
-            expected[record.person, value.code].append((record, value))
-    codes = {code for _, code in expected}
+            codes.add(value.code)
+            if record.expected:
+                expected[record.person, value.code].append((record, value))
     found: dict[tuple[str, int], list[Found]] = defaultdict(list)
     for observation in observations:
         for one in _found(observation):
@@ -146,7 +150,9 @@ def _match(
 
 
 def _moment(record: Record, timezone: ZoneInfo) -> datetime:
-    """When the measurement was taken: by the device's clock, or when it was sent if the device has none."""
+    """When the measurement was taken: in truth, else by the device's clock, or when it was sent if it has none."""
+    if record.taken is not None:
+        return record.taken
     return record.device_time.replace(tzinfo=timezone) if record.device_time else record.sent
 
 

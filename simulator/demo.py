@@ -28,7 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.compare import Compared, Comparison, Found, Outcome, compare
-from simulator.devices import KINDS
+from simulator.devices import PLAIN
 from simulator.fhir import FhirError
 from simulator.stage import MissingPartError, Stage, StageError
 
@@ -65,7 +65,7 @@ def scenario_text() -> str:
     lines = [f"seed = {SEED}", 'output = "measured.jsonl"', f"hang_up_s = {HANG_UP_S}", ""]
     for person in PEOPLE:
         lines += ["[[person]]", f'id = "{person}"', 'condition = "copd"', ""]
-    for number, (person, kind) in enumerate((person, kind) for person in PEOPLE for kind in KINDS):
+    for number, (person, kind) in enumerate((person, kind) for person in PEOPLE for kind in PLAIN):
         lines += [
             "[[device]]",
             f'kind = "{kind}"',

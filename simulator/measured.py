@@ -2,6 +2,8 @@
 
 A line is written when the value has left the device, and is flushed at once, so that a reader may follow the file.
 A measurement that is sent again (docs/simulator.md, `resend`) has one line, with the time of its first sending.
+What is sent and shall not arrive as a result of this person (a pressure while the cuff inflates, the reading of another
+person, garbage) has its line too, which says so.
 A 20601 agent's line is the same: `characteristic` is the event type and `hex` the APDU that left, or of a stored
 measurement the entry of its segment.
 """
@@ -14,41 +16,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from simulator.devices import Measured, Value
+from simulator.devices import Measured, Other, Value
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Other:
-    """What a 20601 agent reports that is no number: one of a code, the bits that are set, and samples."""
-
-    code: int
-    refid: str
-    coded: int | None = None
-    bits: tuple[int, ...] = ()
-    samples: tuple[Decimal, ...] = ()
-    unit: str = ""
-
-    def document(self) -> dict[str, Any]:
-        """Only what it has."""
-        document: dict[str, Any] = {"code": self.code, "refid": self.refid}
-        if self.coded is not None:
-            document["coded"] = self.coded
-        if self.bits:
-            document["bits"] = list(self.bits)
-        if self.samples:
-            document |= {"samples": [str(each) for each in self.samples], "unit": self.unit}
-        return document
-
-    @classmethod
-    def of(cls, document: dict[str, Any]) -> "Other":
-        return cls(
-            code=document["code"],
-            refid=document["refid"],
-            coded=document.get("coded"),
-            bits=tuple(document.get("bits", ())),
-            samples=tuple(Decimal(each) for each in document.get("samples", ())),
-            unit=document.get("unit", ""),
-        )
+__all__ = ["Other", "Record", "read"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +35,24 @@ class Record:
     device_time: datetime | None
     sent: datetime
     others: tuple[Other, ...] = ()
+    taken: datetime | None = None
+    """When it was measured in truth, whatever the device's clock said; None: when the device's clock says."""
+    expected: bool = True
+    """Whether it shall arrive as a result of this person."""
 
     @classmethod
-    def of(cls, measured: Measured, *, person: str, device: str, label: str, kind: str, sent: datetime) -> "Record":
+    def of(
+        cls,
+        measured: Measured,
+        *,
+        person: str,
+        device: str,
+        label: str,
+        kind: str,
+        sent: datetime,
+        taken: datetime | None = None,
+        expected: bool = True,
+    ) -> "Record":
         return cls(
             person=person,
             device=device,
@@ -78,6 +63,9 @@ class Record:
             values=measured.values,
             device_time=measured.device_time,
             sent=sent.astimezone(UTC),
+            others=measured.others,
+            taken=taken.astimezone(UTC) if taken else None,
+            expected=expected and measured.expected,
         )
 
     def line(self) -> str:
@@ -96,6 +84,10 @@ class Record:
             "device_time": self.device_time.replace(tzinfo=None).isoformat() if self.device_time else None,
             "sent": self.sent.isoformat(timespec="microseconds"),
         }
+        if self.taken is not None:
+            document["taken"] = self.taken.isoformat()
+        if not self.expected:
+            document["expected"] = False
         if self.others:
             document["others"] = [other.document() for other in self.others]
         return json.dumps(document, ensure_ascii=False) + "\n"
@@ -126,4 +118,6 @@ def _record(document: dict[str, Any]) -> Record:
         device_time=datetime.fromisoformat(device_time) if device_time else None,
         sent=datetime.fromisoformat(document["sent"]),
         others=tuple(Other.of(other) for other in document.get("others", ())),
+        taken=datetime.fromisoformat(document["taken"]) if "taken" in document else None,
+        expected=document.get("expected", True),
     )

@@ -1,81 +1,24 @@
 """Playing a scenario: devices wake when a measurement was taken, advertise, hand it to whoever subscribes, and sleep.
 
-`Memory` is what a device remembers; it does no I/O and is told the time. Around it `_Player` moves bytes.
-
-What proves that a hub has a measurement? Nothing on this link does. The confirmation of an indication is given by the
-Bluetooth stack, before the hub has stored anything, and these services have no acknowledgement of the application. So a
-device that must not lose a measurement keeps it and sends it again when in doubt (`resend`): the same bytes with the
-same time stamp, which the far side recognises. It is in doubt until the hub itself hung up, and hung up `SETTLE_S`
-after the last value. A device without a clock (the strap) cannot be recognised, and never sends anything twice.
+What a device does and says is `simulator.instrument`'s; here its bytes are moved, its sessions followed, and what has
+left is written down. A session is from the first subscription to the end of the last one, or of the link.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from simulator.bluez import Characteristic, End, Peripheral, Service, Subscription
-from simulator.devices import (
-    CURRENT_TIME,
-    CURRENT_TIME_SERVICE,
-    DEVICE_INFORMATION,
-    Measured,
-    current_time,
-    device_information,
-)
+from simulator.bluez import End, Peripheral, Service, Step, Subscription
+from simulator.devices import Delivery, Measured
+from simulator.instrument import Instrument, Sending
 from simulator.log import Log
 from simulator.measured import Record
-from simulator.people import vitals
 from simulator.scenario import Device, Scenario
-
-SETTLE_S = 1.0
-"""A value that left the device this long before the hub hung up is in the hub's store: one commit takes milliseconds."""
-
-
-class Memory:
-    """The measurements that one device holds: waiting, and sent in a session whose end is not known yet."""
-
-    def __init__(self, *, resend: bool) -> None:
-        self._resend = resend
-        self._waiting: deque[tuple[Measured, bool]] = deque()
-        self._in_doubt: list[Measured] = []
-        self._last_sent = 0.0
-        self.resent = 0
-
-    @property
-    def anything(self) -> bool:
-        """Whether the device has a reason to be found: something to send, or something it may have to send again."""
-        return bool(self._waiting or self._in_doubt)
-
-    def put(self, measured: Measured) -> None:
-        self._waiting.append((measured, True))
-
-    def begin(self) -> None:
-        """A subscriber is there. What the last one may not have kept goes first."""
-        self._waiting.extendleft((measured, False) for measured in reversed(self._in_doubt))
-        self.resent += len(self._in_doubt)
-        self._in_doubt.clear()
-
-    def next(self) -> tuple[Measured, bool] | None:
-        """The next measurement to send, and whether it is sent for the first time."""
-        return self._waiting[0] if self._waiting else None
-
-    def sent(self, now: float) -> None:
-        """What `next` gave has left the device."""
-        measured, _ = self._waiting.popleft()
-        self._last_sent = now
-        if self._resend:
-            self._in_doubt.append(measured)
-
-    def end(self, now: float, *, hub_hung_up: bool) -> None:
-        """The session is over."""
-        if hub_hung_up and now - self._last_sent >= SETTLE_S:
-            self._in_doubt.clear()
 
 
 async def play(scenario: Scenario, log: Log) -> int:
-    """Play to the end: every measurement taken and handed over. Returns how many were sent."""
+    """Play to the end: every measurement taken and handed over. Returns how many values were sent."""
     scenario.output.parent.mkdir(parents=True, exist_ok=True)
     with scenario.output.open("a", encoding="utf-8", buffering=1) as output:
         sent = 0
@@ -98,22 +41,37 @@ class _Player:
 
     def __init__(self, device: Device, timezone: ZoneInfo, record: Callable[[Record], None], log: Log) -> None:
         self.device = device
-        self._timezone = timezone
         self._record = record
         self._log = log
-        self._memory = Memory(resend=device.resend and device.kind.clock)
-        self._changed = asyncio.Event()
+        self._instrument = Instrument(
+            kind=device.kind,
+            who=device.person,
+            zone=timezone,
+            now=lambda: datetime.now(UTC),
+            faults=dict(device.faults),
+            stored=device.stored,
+            paired=device.paired,
+            resend=device.resend,
+        )
         self._measuring = True
         self._done = asyncio.Event()
-        self._subscribed = asyncio.Event()
-        self._last_time: datetime | None = None
+        self._listened = asyncio.Event()
+        self._in_session = False
+        self._hanging_up: asyncio.Task[None] | None = None
 
     async def run(self, registered: asyncio.Barrier) -> None:
         """Register, measure and serve until everything is handed over, and stay until every other device is done."""
         kind = self.device.kind
+
         async with Peripheral(
-            adapter=self.device.adapter, name=kind.model, appearance=kind.appearance, services=self._services
+            adapter=self.device.adapter,
+            name=kind.advertised or kind.model,
+            appearance=kind.appearance,
+            services=self._services,
+            heard=lambda step: self._step(peripheral, step),
         ) as peripheral:
+            self._instrument.subscribed = peripheral.subscribed
+            self._instrument.changed = peripheral.news.set
             self._log("peripheral_registered", device=self.device.label, adapter=self.device.adapter)
             await registered.wait()
             async with asyncio.TaskGroup() as group:
@@ -122,113 +80,127 @@ class _Player:
                 await self._done.wait()
                 measuring.cancel()
                 serving.cancel()
-            self._log("device_finished", device=self.device.label, count=self._memory.resent)
+            self._log("device_finished", device=self.device.label, count=self._instrument.resent)
             await registered.wait()
 
     def _services(self, address: str) -> tuple[Service, ...]:
-        kind = self.device.kind
-        measurement = Characteristic(uuid=kind.characteristic, flags=(kind.flag,))
-        readable = tuple(_constant(uuid, value) for uuid, value in kind.reads.items())
-        services = [
-            Service(uuid=kind.service, characteristics=(measurement, *readable)),
-            Service(
-                uuid=DEVICE_INFORMATION,
-                characteristics=tuple(_constant(uuid, value) for uuid, value in device_information(kind, address)),
-            ),
-        ]
-        if kind.clock:
-            clock = Characteristic(uuid=CURRENT_TIME, flags=("read",), read=lambda: current_time(self._now()))
-            services.append(Service(uuid=CURRENT_TIME_SERVICE, characteristics=(clock,)))
-        return tuple(services)
+        return self._instrument.services(address)
 
-    def _now(self) -> datetime:
-        return datetime.now(self._timezone)
-
-    def _stamp(self) -> datetime:
-        """The time stamp of a measurement taken now: whole seconds of the device's clock, never the same twice."""
-        stamp = self._now().replace(microsecond=0)
-        if self._last_time is not None and stamp <= self._last_time:
-            stamp = self._last_time + timedelta(seconds=1)
-        self._last_time = stamp
-        return stamp
+    def _step(self, peripheral: Peripheral, step: Step) -> None:
+        if step is Step.DISCONNECT and not self._in_session:
+            # It came and went without a subscription.
+            self._instrument.end(asyncio.get_running_loop().time(), hub_hung_up=True)
+        elif self._instrument.step(step):
+            self._log("fault_played", device=self.device.label, fault=f"disconnect-after-{step.value}")
+            self._hanging_up = asyncio.get_running_loop().create_task(peripheral.hang_up())
 
     async def _measure(self, peripheral: Peripheral) -> None:
         await asyncio.sleep(self.device.start_s)
+        if self._instrument.anything:
+            await peripheral.advertise()
         for number in range(self.device.readings):
             if number:
                 await asyncio.sleep(self.device.every_s)
-            if not self.device.kind.clock:
-                # A device without a clock shows what is true now, so it measures only while somebody listens.
+            if self.device.kind.delivery is Delivery.LISTENED:
+                # It shows what is true now, so it measures only while somebody listens.
                 await peripheral.advertise()
-                await self._subscribed.wait()
-            stamp = self._stamp()
-            self._memory.put(self.device.kind.measure(vitals(self.device.person, stamp), stamp))
-            self._changed.set()
+                await self._listened.wait()
+            self._instrument.take()
             await peripheral.advertise()
         self._measuring = False
         self._finish_if_done()
 
     async def _serve(self, peripheral: Peripheral) -> None:
         while True:
-            subscription = await peripheral.subscribers.get()
+            first = await peripheral.subscribers.get()
             self._log("subscribed", device=self.device.label)
-            self._memory.begin()
-            self._subscribed.set()
-            await self._session(peripheral, subscription)
-            self._subscribed.clear()
-            end = subscription.end.result()
-            self._memory.end(asyncio.get_running_loop().time(), hub_hung_up=end is End.DISCONNECTED)
+            self._in_session = True
+            self._instrument.begin()
+            self._listened.set()
+            end = await self._session(peripheral, first)
+            self._listened.clear()
+            self._in_session = False
+            self._instrument.end(asyncio.get_running_loop().time(), hub_hung_up=end is End.DISCONNECTED)
             self._log("subscription_ended", device=self.device.label, reason=end.value)
             self._finish_if_done()
-            if self._memory.anything or (self._measuring and not self.device.kind.clock):
+            if self._instrument.anything or (self._measuring and self.device.kind.delivery is Delivery.LISTENED):
                 await peripheral.advertise()
             else:
                 await peripheral.withdraw()
 
-    async def _session(self, peripheral: Peripheral, subscription: Subscription) -> None:
-        subscription.end.add_done_callback(lambda _: self._changed.set())
-        while subscription.open:
-            self._changed.clear()
-            if (waiting := self._memory.next()) is None:
-                if not await self._wait():
-                    await peripheral.withdraw()
-                    await peripheral.hang_up(subscription)
-                continue
-            measured, first_time = waiting
-            sent = datetime.now(UTC)
-            if not await subscription.send(measured.data):
-                continue
-            self._memory.sent(asyncio.get_running_loop().time())
+    async def _session(self, peripheral: Peripheral, first: Subscription) -> End:
+        """Send what there is until nobody listens any more."""
+        subscriptions = [first]
+        while any(subscription.open for subscription in subscriptions):
+            peripheral.news.clear()
+            while not peripheral.subscribers.empty():
+                subscriptions.append(peripheral.subscribers.get_nowait())
+            sending = self._instrument.next()
+            if self._instrument.hangs_up or (sending is None and not await self._wait(peripheral)):
+                await peripheral.withdraw()
+                await peripheral.hang_up()
+            elif sending is not None:
+                await self._send(peripheral, sending)
+        return first.end.result()
+
+    async def _send(self, peripheral: Peripheral, sending: Sending) -> None:
+        sent = datetime.now(UTC)
+        if not await peripheral.send(sending.characteristic, sending.data):
+            return
+        first_time = sending.first_time
+        self._instrument.sent(asyncio.get_running_loop().time())
+        if sending.garbage:
+            self._log("garbage_sent", device=self.device.label, kind=self.device.kind.name)
+            garbage = Measured(characteristic=sending.characteristic, data=sending.data, values=(), expected=False)
+            self._write_down(peripheral, garbage, sent)
+        elif sending.taken is not None and sending.value is not None:
             self._log(
                 "measurement_sent" if first_time else "measurement_resent",
                 device=self.device.label,
                 kind=self.device.kind.name,
             )
             if first_time:
-                self._record(
-                    Record.of(
-                        measured,
-                        person=self.device.person.id,
-                        device=peripheral.address,
-                        label=self.device.label,
-                        kind=self.device.kind.name,
-                        sent=sent,
-                    )
+                self._write_down(
+                    peripheral,
+                    sending.value,
+                    sent,
+                    person=sending.taken.who.id,
+                    taken=sending.taken.true_time(sending.value) if self.device.kind.clock else None,
+                    expected=not sending.taken.guest,
                 )
 
-    async def _wait(self) -> bool:
-        """Wait for the next measurement or the end of the subscription; False when it is time for us to hang up."""
+    def _write_down(
+        self,
+        peripheral: Peripheral,
+        measured: Measured,
+        sent: datetime,
+        *,
+        person: str = "",
+        taken: datetime | None = None,
+        expected: bool = True,
+    ) -> None:
+        self._record(
+            Record.of(
+                measured,
+                person=person or self.device.person.id,
+                device=peripheral.address,
+                label=self.device.label,
+                kind=self.device.kind.name,
+                sent=sent,
+                taken=taken,
+                expected=expected,
+            )
+        )
+
+    async def _wait(self, peripheral: Peripheral) -> bool:
+        """Wait for the next measurement or news of the subscriptions; False when it is time for us to hang up."""
         try:
-            async with asyncio.timeout(None if self.device.resend else self.device.hang_up_s):
-                await self._changed.wait()
+            async with asyncio.timeout(None if self._instrument.patient else self.device.hang_up_s):
+                await peripheral.news.wait()
         except TimeoutError:
             return False
         return True
 
     def _finish_if_done(self) -> None:
-        if not self._measuring and not self._memory.anything:
+        if not self._measuring and not self._instrument.anything:
             self._done.set()
-
-
-def _constant(uuid: int, value: bytes) -> Characteristic:
-    return Characteristic(uuid=uuid, flags=("read",), read=lambda: value)

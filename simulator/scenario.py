@@ -6,15 +6,19 @@ Reading one finds all its faults at once, each with its place: whoever writes a 
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from simulator import faults as device_faults
 from simulator.devices import KINDS, Kind
 from simulator.people import Condition, Person, person
 
 MAX_READINGS = 100_000
 """More than a year of a reading every five minutes: a larger number is a slip of the finger."""
+
+MAX_STORED = 20_000
+"""Sequence numbers have 16 bits, and a minute's offset too."""
 
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 """A person's id is also the id of their Patient resource (FHIR R4, datatype id)."""
@@ -47,6 +51,12 @@ class Device:
     every_s: float
     hang_up_s: float
     resend: bool
+    stored: int = 0
+    """Readings that it holds from before the scenario began."""
+    paired: bool = True
+    """False: a device whose first session only pairs has not had it yet."""
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """`simulator.faults`: name and number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +107,23 @@ def parse(document: Mapping[str, object], *, directory: Path) -> Scenario:
         whose = table.text("person")
         adapter = table.text("adapter", pattern=_ADAPTER)
         label = table.text("label", default=f"{whose} {kind}")
-        readings = table.integer("readings", default=1, low=1, high=MAX_READINGS)
+        stored = table.integer("stored", default=0, low=0, high=MAX_STORED)
+        readings = table.integer("readings", default=1, low=0 if stored else 1, high=MAX_READINGS)
         start_s = table.seconds("start_s", default=0.0)
-        # Device clocks count whole seconds: readings closer together would share a time stamp.
-        every_s = table.seconds("every_s", default=10.0, low=1.0)
+        # Device clocks count whole seconds, or minutes: readings closer together would share a time stamp.
+        least_s = KINDS[kind].least_every_s if kind in KINDS else 1.0
+        every_s = table.seconds("every_s", default=max(10.0, least_s), low=least_s)
+        paired = table.flag("paired", default=True)
+        words = table.words("faults")
         device_resend = table.flag("resend", default=resend)
         device_hang_up_s = table.seconds("hang_up_s", default=hang_up_s)
         table.no_more()
+        wrong_with: Mapping[str, int] = {}
+        if kind in KINDS:
+            wrong_with, teaching = device_faults.parse(words, KINDS[kind])
+            faults += [f"{table.place}faults: {line}" for line in teaching]
+            if stored and not KINDS[kind].clock:
+                faults.append(f"{table.place}stored: a {kind} has no clock, and stores nothing")
         if whose and whose not in people:
             faults.append(f"{table.place}person: there is no person {whose!r}")
         if adapter and (taken := adapters.setdefault(adapter.upper(), table.place)) != table.place:
@@ -122,6 +142,9 @@ def parse(document: Mapping[str, object], *, directory: Path) -> Scenario:
                     every_s=every_s,
                     hang_up_s=device_hang_up_s,
                     resend=device_resend,
+                    stored=stored,
+                    paired=paired,
+                    faults=wrong_with,
                 )
             )
     top.no_more()
@@ -192,6 +215,13 @@ class _Table:
         if not isinstance(value, bool):
             self._fault(key, "must be true or false")
             return default
+        return value
+
+    def words(self, key: str) -> list[str]:
+        value = self._rest.pop(key, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            self._fault(key, 'must be a list of texts, as in ["garbage", "clock-off=3600"]')
+            return []
         return value
 
     def tables(self, key: str) -> "list[_Table]":

@@ -6,11 +6,10 @@ twice is the same resource. What the profile demands and the device did not say 
 
 import re
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge.fhir.codes import (
     BLUETOOTH,
-    CABLE_IDENTIFIER,
     DATA_ABSENT_REASON,
     DEVICE_IDENTIFIERS,
     EUI64,
@@ -37,26 +36,17 @@ _HARDWARE, _SOFTWARE, _FIRMWARE, _PROTOCOL = 531974, 531975, 531976, 531977
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class Specialization(NamedTuple):
-    """What kind of device it is, as an MDC code, and which version of that standard it follows (None: not told)."""
-
-    code: int
-    version: int | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phd:
     """What we know of a personal health device.
 
-    `address` is its Bluetooth address (6 bytes, most significant first) or its system-id (8 bytes). With `local_to`
-    its hub's keeper made the address up, for a device on a cable, and it means nothing beside another hub.
+    `address` is its Bluetooth address (6 bytes, most significant first); `specializations` are MDC codes.
     """
 
     address: bytes | None = None
     name: str = ""
     information: DeviceInformation = _NO_INFORMATION
-    specializations: tuple[Specialization, ...] = ()
-    local_to: str = ""
+    specializations: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +57,10 @@ class Gateway:
 
 
 def phd_identifier(phd: Phd) -> tuple[str, str, str]:
-    """Type, system and value of a PHD's identifier: the system id, else the Bluetooth address; no type: our own."""
+    """Type, system and value of a PHD's identifier: the system id, else the Bluetooth address."""
     if phd.information.system_id is not None:
         return "SYSID", EUI64, phd.information.system_id.hex("-").upper()
-    address = (phd.address or bytes(6)).hex("-").upper()
-    if phd.local_to:
-        return "", CABLE_IDENTIFIER, f"{phd.local_to}/{address}"
-    return "BTMAC", BLUETOOTH, address
+    return "BTMAC", BLUETOOTH, (phd.address or bytes(6)).hex("-").upper()
 
 
 def phd_device(phd: Phd) -> Resource:
@@ -83,11 +70,7 @@ def phd_device(phd: Phd) -> Resource:
     resource: Resource = {
         "resourceType": "Device",
         "meta": {"profile": [PHD + "PhdDevice"]},
-        "identifier": [
-            {"type": {"coding": [coding(DEVICE_IDENTIFIERS, kind)]}, "system": system, "value": value}
-            if kind
-            else {"system": system, "value": value}
-        ],
+        "identifier": [{"type": {"coding": [coding(DEVICE_IDENTIFIERS, kind)]}, "system": system, "value": value}],
     }
     _put(resource, "manufacturer", information.manufacturer)
     if serial := _text(information.serial):
@@ -97,10 +80,9 @@ def phd_device(phd: Phd) -> Resource:
     _put(resource, "modelNumber", information.model)
     resource["type"] = _PHD_TYPE
     resource["specialization"] = [
+        # Bluetooth SIG services name no version of an IEEE specialization.
         {"systemType": mdc_concept(code), "_version": _UNKNOWN}
-        if version is None
-        else {"systemType": mdc_concept(code), "version": str(version)}
-        for code, version in phd.specializations or (Specialization(_GENERIC),)
+        for code in phd.specializations or (_GENERIC,)
     ]
     resource["version"] = _versions(
         (_FIRMWARE, information.firmware), (_HARDWARE, information.hardware), (_SOFTWARE, information.software)

@@ -36,12 +36,13 @@ _Socket = Annotated[tuple[int, int], DBusSignature("hq")]
 
 
 class Step(Enum):
-    """What a central did."""
+    """What a central did; the last may be our doing, too."""
 
     CONNECT = "connect"
     READ = "read"
     WRITE = "write"
     SUBSCRIBE = "subscribe"
+    DISCONNECT = "disconnect"
 
 
 class End(Enum):

@@ -48,8 +48,8 @@ class Peripheral:
         self.adapter = adapter
         self.address = ""
         self.subscribers: asyncio.Queue[Subscription] = asyncio.Queue(maxsize=64)
-        self.gone = asyncio.Event()
-        """Set when a central has disconnected; whoever waits for it clears it."""
+        self.news = asyncio.Event()
+        """Set at every new subscription and every disconnect; whoever waits for it clears it."""
         self._path = adapter if adapter.startswith("/") else f"/org/bluez/{adapter}"
         self._services = services
         self._told = heard
@@ -221,7 +221,9 @@ class Peripheral:
                 )
         finally:
             theirs.close()
+        subscription.end.add_done_callback(lambda _: self.news.set())
         self.subscribers.put_nowait(subscription)
+        self.news.set()
 
     def _heard(self, message: Message) -> None:
         """What the stack says of a central, under our adapter."""
@@ -244,7 +246,8 @@ class Peripheral:
         for subscription in self._subscriptions.values():
             if central is None or subscription.central in (None, central):
                 subscription.close(End.DISCONNECTED)
-        self.gone.set()
+        self.news.set()
+        self._step(Step.DISCONNECT, central)
 
     def _close_all(self, end: End) -> None:
         for subscription in self._subscriptions.values():

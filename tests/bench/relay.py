@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from edge.outbox import Outbox
 from simulator.compare import compare
-from simulator.devices import KINDS
+from simulator.devices import PLAIN
 from simulator.stage import HUB, Stage
 from simulator.stage.processes import LOOPBACK, program
 from tests.bench.micro import Figure
@@ -32,7 +32,7 @@ CHUNK = 65536
 def scenario_text(readings: int) -> str:
     """One person with five devices that each measure once a second."""
     lines = ["seed = 3", "", "[[person]]", 'id = "p1"', ""]
-    for number, kind in enumerate(KINDS, 1):
+    for number, kind in enumerate(PLAIN, 1):
         lines += ["[[device]]", f'kind = "{kind}"', 'person = "p1"', f'adapter = "hci{number}"']
         lines += [f"readings = {readings}", "every_s = 1", f"start_s = {number / 5}", "hang_up_s = 5", ""]
     return "\n".join(lines)

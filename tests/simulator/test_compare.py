@@ -1,6 +1,7 @@
 """The comparison catches every way in which the FHIR server may differ from what was measured."""
 
 import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 from simulator import measured
 from simulator.compare import Comparison, Outcome, compare
-from simulator.devices import KINDS
+from simulator.devices import PLAIN
 from simulator.measured import Record
-from simulator.people import person, vitals
+from tests.simulator.moments import measured as measured_by
 
 COPENHAGEN = ZoneInfo("Europe/Copenhagen")
 SENT = datetime(2026, 3, 2, 11, 0, 0, 250_000, tzinfo=UTC)
@@ -22,7 +23,7 @@ SENT = datetime(2026, 3, 2, 11, 0, 0, 250_000, tzinfo=UTC)
 def record(kind: str, *, who: str = "p1", after_s: int = 0) -> Record:
     sent = SENT + timedelta(seconds=after_s)
     stamp = sent.astimezone(COPENHAGEN).replace(microsecond=0)
-    reading = KINDS[kind].measure(vitals(person(1, 0, id_=who), stamp), stamp)
+    (reading,) = measured_by(kind, at=stamp, who=who)
     return Record.of(reading, person=who, device="02:57:AF:E7:00:01", label=f"{who} {kind}", kind=kind, sent=sent)
 
 
@@ -51,7 +52,7 @@ def observations(one: Record) -> list[dict[str, Any]]:
     return [resource | {"id": f"{one.label}-{one.sent:%S}-{n}".replace(" ", "-")} for n, resource in enumerate(held)]
 
 
-RECORDS = [record(kind, who=who, after_s=after_s) for who in ("p1", "p2") for after_s in (0, 10) for kind in KINDS]
+RECORDS = [record(kind, who=who, after_s=after_s) for who in ("p1", "p2") for after_s in (0, 10) for kind in PLAIN]
 
 
 @pytest.fixture
@@ -146,6 +147,19 @@ def test_nothing_measured_and_nothing_held_is_no_success_of_the_demonstration() 
 def test_observations_of_other_codes_are_left_alone(held: list[dict[str, Any]]) -> None:
     clock = first_with(held, 188736) | {"code": code(67975), "id": "coincident", "valueDateTime": "2026-03-02"}
     assert result([*held, clock]).all_equal
+
+
+def test_what_is_no_result_is_not_missed_and_is_foreign_where_it_is_found(held: list[dict[str, Any]]) -> None:
+    shown = replace(record("thermometer", after_s=60), expected=False)
+    assert compare([*RECORDS, shown], held, timezone=COPENHAGEN).all_equal
+    comparison = compare([*RECORDS, shown], [*held, *observations(shown)], timezone=COPENHAGEN)
+    assert [one.code for one in comparison.foreign] == [150364]
+
+
+def test_a_reading_of_a_wrong_clock_shall_arrive_with_the_time_at_which_it_was_taken() -> None:
+    right = record("scale")
+    wrong = replace(right, device_time=datetime(2000, 1, 1), taken=right.sent)  # noqa: DTZ001 - a device's clock
+    assert compare([wrong], observations(right), timezone=COPENHAGEN).all_equal
 
 
 def test_records_survive_their_file(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Encodings against vectors made elsewhere, or by hand from the service definitions; each with its source."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -16,16 +16,17 @@ from simulator.devices import (
     sfloat,
     system_id,
 )
-from simulator.people import Vitals
+from tests.simulator.moments import AT
+from tests.simulator.moments import measured as all_measured
 
-AT = datetime(2025, 5, 21, 10, 30, 45, tzinfo=UTC)
-VITALS = Vitals(
-    spo2=91.4, pulse=78.6, systolic=131.8, diastolic=83.2, weight_kg=70.0012, temperature_cel=36.966,
-)  # fmt: skip
+SIGNALS: dict[str, Any] = {
+    "spo2": 91.4, "pulse": 78.6, "systolic": 131.8, "diastolic": 83.2, "weight_kg": 70.0012, "temperature_cel": 36.966,
+}  # fmt: skip
 
 
-def measured(kind: str, vitals: Vitals = VITALS) -> Measured:
-    return KINDS[kind].measure(vitals, AT)
+def measured(kind: str, **signals: Any) -> Measured:
+    (one,) = all_measured(kind, **(SIGNALS | signals))
+    return one
 
 
 @pytest.mark.parametrize(
@@ -108,13 +109,9 @@ def test_a_cuff_sends_three_pressures_time_pulse_and_status() -> None:
 
 def test_a_worn_strap_sends_one_byte_and_knows_no_time() -> None:
     # nrfios/hrm_contact: 06aa is 170 with contact
-    reading = measured("strap", Vitals(**(vars_of(VITALS) | {"pulse": 170.0})))
+    reading = measured("strap", pulse=170.0)
     assert reading.data.hex() == "06aa"
     assert reading.device_time is None
-
-
-def vars_of(vitals: Vitals) -> dict[str, float]:
-    return {name: getattr(vitals, name) for name in Vitals.__slots__}
 
 
 def test_a_system_id_is_the_eui_64_of_the_address() -> None:
@@ -134,19 +131,3 @@ def test_every_device_says_who_made_it_and_which_one_it_is() -> None:
 )
 def test_a_display_rounds_to_its_step(number: float, step: str, shown: str) -> None:
     assert str(rounded(number, step)) == shown
-
-
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_the_hubs_decoder_reads_what_the_device_wrote(kind: str) -> None:
-    """Our encoder against our decoder proves little; it catches a device that the hub would not know."""
-    from wire.gatt import MEASUREMENTS, SERVICES, decode
-
-    reading = measured(kind)
-    assert reading.characteristic in MEASUREMENTS
-    assert KINDS[kind].service in SERVICES
-    decoded: dict[int, tuple[str, str | None]] = {}
-    for measurement in decode(reading.characteristic, reading.data):
-        for part in (measurement, *measurement.components):
-            if part.value is not None:
-                decoded[part.code] = (str(part.value), part.unit)
-    assert decoded == {value.code: (str(value.value), value.unit) for value in reading.values}

@@ -2,20 +2,19 @@
 
 from datetime import UTC, datetime
 
-from simulator.devices import KINDS, Measured
-from simulator.people import person, vitals
-from simulator.play import SETTLE_S, Memory
+from simulator.devices import Measured
+from simulator.memory import SETTLE_S, Memory
+from tests.simulator.moments import measured
 
 
 def reading(second: int) -> Measured:
-    at = datetime(2026, 3, 2, 12, 0, second, tzinfo=UTC)
-    return KINDS["scale"].measure(vitals(person(1, 0, id_="p"), at), at)
+    return measured("scale", at=datetime(2026, 3, 2, 12, 0, second, tzinfo=UTC))[0]
 
 
 ONE, TWO, THREE = (reading(second) for second in (1, 2, 3))
 
 
-def send_all(memory: Memory, now: float = 10.0) -> list[tuple[Measured, bool]]:
+def send_all(memory: Memory[Measured], now: float = 10.0) -> list[tuple[Measured, bool]]:
     sent = []
     while (item := memory.next()) is not None:
         sent.append(item)
@@ -24,7 +23,7 @@ def send_all(memory: Memory, now: float = 10.0) -> list[tuple[Measured, bool]]:
 
 
 def test_a_measurement_waits_until_somebody_listens() -> None:
-    memory = Memory(resend=False)
+    memory: Memory[Measured] = Memory(resend=False)
     memory.put(ONE)
     memory.put(TWO)
     assert memory.anything
@@ -34,7 +33,7 @@ def test_a_measurement_waits_until_somebody_listens() -> None:
 
 
 def test_a_forgetful_device_sends_nothing_twice() -> None:
-    memory = Memory(resend=False)
+    memory: Memory[Measured] = Memory(resend=False)
     memory.put(ONE)
     memory.begin()
     send_all(memory)
@@ -44,7 +43,7 @@ def test_a_forgetful_device_sends_nothing_twice() -> None:
 
 
 def test_after_a_session_that_did_not_end_in_order_the_same_bytes_go_first() -> None:
-    memory = Memory(resend=True)
+    memory: Memory[Measured] = Memory(resend=True)
     memory.put(ONE)
     memory.put(TWO)
     memory.begin()
@@ -57,7 +56,7 @@ def test_after_a_session_that_did_not_end_in_order_the_same_bytes_go_first() -> 
 
 
 def test_a_hub_that_hung_up_in_peace_has_them() -> None:
-    memory = Memory(resend=True)
+    memory: Memory[Measured] = Memory(resend=True)
     memory.put(ONE)
     memory.begin()
     send_all(memory, now=10.0)
@@ -67,7 +66,7 @@ def test_a_hub_that_hung_up_in_peace_has_them() -> None:
 
 
 def test_a_hub_that_hung_up_right_after_a_value_may_not_have_it() -> None:
-    memory = Memory(resend=True)
+    memory: Memory[Measured] = Memory(resend=True)
     memory.put(ONE)
     memory.begin()
     send_all(memory, now=10.0)
@@ -77,7 +76,7 @@ def test_a_hub_that_hung_up_right_after_a_value_may_not_have_it() -> None:
 
 
 def test_only_the_last_unfinished_session_is_sent_again() -> None:
-    memory = Memory(resend=True)
+    memory: Memory[Measured] = Memory(resend=True)
     memory.put(ONE)
     memory.begin()
     send_all(memory, now=10.0)

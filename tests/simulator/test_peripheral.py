@@ -5,15 +5,18 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bleak import BleakClient, BleakScanner
 from bleak.backends.device import BLEDevice
+from bleak.exc import BleakError
 
 from simulator import measured, scenario
 from simulator.bluez import BluezError, Peripheral, adapters, full_uuid
+from simulator.devices.values import date_time, read_date_time
 from simulator.log import Log
 from simulator.play import play
 from tests.support import PrivateBus
@@ -62,12 +65,15 @@ class Session:
     def __init__(self, client: BleakClient) -> None:
         self.client = client
         self.values: list[bytes] = []
+        self.arrived: list[tuple[int, bytes]] = []
+        """As `values`, each with its characteristic."""
         self.gone = asyncio.Event()
         self._news = asyncio.Event()
 
     async def subscribe(self, characteristic: int) -> None:
         def received(_: object, value: bytearray) -> None:
             self.values.append(bytes(value))
+            self.arrived.append((characteristic, bytes(value)))
             self._news.set()
 
         await self.client.start_notify(full_uuid(characteristic), received)
@@ -218,6 +224,45 @@ async def test_a_killed_hub_is_followed_by_one_that_gets_everything(private_bus:
         assert await asyncio.gather(*(read_to_the_end(*device) for device in devices)) == [6] * len(kinds)
         async with asyncio.timeout(WAIT_S):
             assert await play_task == 6 * len(kinds)
+
+
+async def test_a_burst_of_records_keeps_its_order_across_characteristics(
+    private_bus: PrivateBus, tmp_path: Path
+) -> None:
+    text = script("glucose-meter:1").replace("readings = 1", "readings = 0\nstored = 60")
+    async with playing(text, tmp_path) as play_task:
+        async with session(private_bus.adapters[1]) as hub:
+            with pytest.raises(BleakError, match="0x81"):  # nobody listens: GLS 1.6
+                await hub.client.write_gatt_char(full_uuid(0x2A52), b"\x01\x01", response=True)
+            for uuid in (0x2A18, 0x2A34, 0x2A52):
+                await hub.subscribe(uuid)
+            await hub.client.write_gatt_char(full_uuid(0x2A52), b"\x01\x01", response=True)
+            await hub.until(lambda: hub.arrived[-1:] == [(0x2A52, bytes.fromhex("06000101"))])
+        async with asyncio.timeout(WAIT_S):
+            assert await play_task == 90
+    assert hub.arrived[:-1] == [(one.characteristic, one.data) for one in records(tmp_path)]
+    sequence = [int.from_bytes(data[1:3], "little") for uuid, data in hub.arrived if uuid == 0x2A18]
+    assert sequence == list(range(1, 61))
+
+
+async def test_a_device_that_hung_up_at_a_write_has_its_clock_set_the_next_time(
+    private_bus: PrivateBus, tmp_path: Path
+) -> None:
+    faults = 'faults = ["clock-unset", "disconnect-after-write"]'
+    now = datetime.now().replace(microsecond=0)  # noqa: DTZ005 - what the device shall show
+    async with playing(script("cuff-aandd:1") + faults, tmp_path) as play_task:
+        async with session(private_bus.adapters[1]) as first:
+            await first.client.write_gatt_char(full_uuid(0x2A08), date_time(now), response=True)
+            async with asyncio.timeout(WAIT_S):
+                await first.gone.wait()
+        async with session(private_bus.adapters[1]) as second:
+            before = bytes(await second.client.read_gatt_char(full_uuid(0x2A08)))
+            assert now <= read_date_time(before) <= now + timedelta(minutes=1)
+            await second.client.write_gatt_char(full_uuid(0x2A08), date_time(now), response=True)
+            await second.subscribe(0x2A35)
+            await second.until(lambda: len(second.values) == 1)
+        async with asyncio.timeout(WAIT_S):
+            assert await play_task == 1
 
 
 async def test_ten_devices_register_at_once(private_bus: PrivateBus, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from simulator import cli, demo, scenario
+from simulator.devices import KINDS
+from simulator.faults import FAULTS
 
 GOOD = """
 seed = 5
@@ -75,7 +77,7 @@ def test_every_fault_is_named_with_its_place(tmp_path: Path) -> None:
         "person[0].id: 'has space' does not look like one",
         "person[1].condition: 'tired' is none of healthy, copd",
         "person[3].id: 'p2' is another person's",
-        "device[0].kind: 'toaster' is none of oximeter, cuff, scale, thermometer, strap",
+        f"device[0].kind: 'toaster' is none of {', '.join(KINDS)}",
         "device[0].adapter: 'bluetooth' does not look like one",
         "device[0].readings: must be a whole number from 1 to 100000",
         "device[0].every_s: must be a number of seconds from 1 to 86400",
@@ -84,6 +86,58 @@ def test_every_fault_is_named_with_its_place(tmp_path: Path) -> None:
         "device[2].adapter: hci1 is device[1]'s already; an adapter has one address, so one device",
         "resent: is not a setting (misspelt?)",
     )
+
+
+def test_a_devices_faults_are_read_with_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_text(GOOD + 'stored = 4\nfaults = ["clock-off=-60", "garbage", "disconnect-after-record=3"]\n')
+    (device,) = scenario.load(path).devices
+    assert (device.stored, device.faults) == (4, {"clock-off": -60, "garbage": 0, "disconnect-after-record": 3})
+
+
+def test_a_fault_that_cannot_be_teaches_why(tmp_path: Path) -> None:
+    text = """
+[[person]]
+id = "p1"
+[[device]]
+kind = "strap"
+person = "p1"
+adapter = "hci1"
+stored = 3
+faults = ["garbage=2", "clock-off=9", "second-person", "out-of-order", "disconnect-before-response"]
+[[device]]
+kind = "cgm"
+person = "p1"
+adapter = "hci2"
+every_s = 5
+faults = ["rubbish", "clock-off", "clock-unset", "clock-unset", "clock-off=1", "disconnect-after-record=0"]
+[[device]]
+kind = "scale"
+person = "p1"
+adapter = "hci3"
+faults = "garbage"
+"""
+    assert faults(text, tmp_path) == (
+        "device[0].faults: garbage takes no number",
+        "device[0].faults: clock-off does not go with a strap, which has no clock that anybody sets",
+        "device[0].faults: second-person does not go with a strap, which does not tell its users apart",
+        "device[0].faults: out-of-order does not go with a strap, which keeps nothing",
+        "device[0].faults: disconnect-before-response does not go with a strap, which has no Record Access Control Point",
+        "device[0].stored: a strap has no clock, and stores nothing",
+        "device[1].every_s: must be a number of seconds from 60 to 86400",
+        f"device[1].faults: 'rubbish' is none of {', '.join(FAULTS)}",
+        "device[1].faults: clock-off needs a number of seconds, as in clock-off=3",
+        "device[1].faults: clock-unset stands there twice",
+        "device[1].faults: disconnect-after-record needs a number of measurements, as in disconnect-after-record=3",
+        "device[1].faults: clock-off and clock-unset exclude each other",
+        'device[2].faults: must be a list of texts, as in ["garbage", "clock-off=3600"]',
+    )
+
+
+def test_the_documentation_names_every_kind_and_every_fault() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if kind not in text] == []
+    assert [name for name in FAULTS if name.removeprefix("disconnect-after") not in text] == []
 
 
 def test_a_file_that_is_no_toml_is_one_fault(tmp_path: Path) -> None:

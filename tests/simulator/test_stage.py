@@ -157,7 +157,7 @@ def test_the_demonstration_writes_into_a_new_directory_only(tmp_path: Path, capf
 
 def test_the_scenario_in_the_documentation_can_be_played() -> None:
     loaded = scenario.load(ROOT / "docs" / "scenario.toml")
-    assert [device.label for device in loaded.devices] == ["p1 oximeter", "bathroom scale"]
+    assert [device.label for device in loaded.devices] == ["p1 oximeter", "bathroom scale", "p1 glucose-meter"]
 
 
 def test_every_command_has_a_help_that_teaches(capsys: pytest.CaptureFixture[str]) -> None:
