@@ -130,7 +130,12 @@ def parser(*, translate: bool = False) -> argparse.ArgumentParser:
     )
     json_flag(sub)
     hub_id(sub, "--hub")
-    sub.add_argument("--device", type=_device, metavar="AA:BB:CC:DD:EE:FF", help="(default: every device of the hub)")
+    sub.add_argument(
+        "--device",
+        type=_device,
+        metavar="AA:BB:CC:DD:EE:FF",
+        help="its address, or a 20601 agent's system-id (default: every device of the hub)",
+    )
     sub.add_argument("--user", type=_user, metavar="N", help="the device's own user number, such as 1 or 2")
     sub.add_argument("--patient", required=True, type=_patient, metavar="Patient/ID")
     sub.add_argument("--from", dest="begin", type=_moment, metavar="TIME", help="such as 2026-11-21T08:00:00+01:00")
@@ -346,9 +351,12 @@ def _patient(text: str) -> str:
 
 
 def _device(text: str) -> bytes:
-    if re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", text) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no Bluetooth address, such as AA:BB:CC:DD:EE:FF")
-    return bytes.fromhex(text.replace(":", ""))
+    """A Bluetooth address, or the system-id of a 20601 agent; with colons or, as labels and FHIR have it, hyphens."""
+    if re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}(([:-][0-9A-Fa-f]{2}){2})?", text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no Bluetooth address, such as AA:BB:CC:DD:EE:FF, and no system-id of 8 bytes"
+        )
+    return bytes.fromhex(text.replace(":", "").replace("-", ""))
 
 
 def _user(text: str) -> int:

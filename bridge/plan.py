@@ -12,9 +12,9 @@ from bridge.fhir.translate import Translated, Untranslatable, translate_reading
 from bridge.log import fault
 from bridge.registry import Registry
 from wire.batch import VerifiedReading
+from wire.decoding import decode_evidence
 from wire.errors import DecodeError
-from wire.evidence import Clock, Evidence, Reading
-from wire.gatt import decode_reading
+from wire.evidence import Clock, Evidence
 
 NO_PATIENT = "no-patient"
 UNDECODABLE = "undecodable"
@@ -78,9 +78,5 @@ class Planner:
         assignments = self._registry.assignments(hub)
         users: set[int | None] = set()
         if needs_user(assignments, reading.device.address):
-            users = (
-                {measurement.user for measurement in decode_reading(reading)}
-                if isinstance(reading, Reading)
-                else {None}
-            )
+            users = {measurement.user for measurement in decode_evidence(reading)}
         return patient_for(assignments, reading.device.address, users, received_at(reading.received, sealed))

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bridge.fhir import Untranslatable
 from bridge.fhir import json as fhir_json
+from bridge.fhir.devices import Specialization
 from bridge.fhir.translate import PATIENT, Gateway, Phd, translate_measurements
 from wire import measurement_json
 from wire.errors import MeasurementError
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
                         serial=args.serial,
                         system_id=args.system_id,
                     ),
-                    specializations=tuple(args.specialization or ()),
+                    specializations=tuple(map(Specialization, args.specialization or ())),
                 ),
                 gateway=Gateway(hub=args.hub),
                 patient=args.patient,

@@ -125,6 +125,11 @@ class AgentCollector:
         """What is configured; each is imported for who has it."""
         if self._ways.tcp is not None:
             yield "agents over TCP", _listening(associations, *self._ways.tcp)
+        if self._ports:
+            from edge.x73_serial import serve  # noqa: PLC0415  as said
+
+            for port in self._ports:
+                yield f"agents at {port}", serve(associations, port)
 
     async def _beat(self) -> None:
         while True:

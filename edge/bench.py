@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ class Ways:
     """On which transports to serve agents."""
 
     tcp: tuple[str | None, int] | None = None
+    serial: str | None = None
 
 
 class Lines:
@@ -102,7 +103,28 @@ async def _serve(associations: Associations, ways: Ways) -> None:
         stack.push_async_callback(associations.close)
         if ways.tcp is not None:
             await stack.enter_async_context(_tcp(associations, *ways.tcp))
+        if ways.serial is not None:
+            await stack.enter_async_context(_serial(associations, ways.serial))
         await associations.ended.wait()
+
+
+@asynccontextmanager
+async def _running(name: str, transport: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(transport, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _serial(associations: Associations, path: str) -> AsyncIterator[None]:
+    from edge.x73_serial import serve  # noqa: PLC0415  only what is asked for
+
+    event("listening", at=path)
+    async with _running("serial", serve(associations, path)):
+        yield
 
 
 @asynccontextmanager

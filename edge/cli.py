@@ -41,6 +41,7 @@ a new hub:
   stafet-hub identity --config hub.toml > hub-public.pem    make its key; give this file to the bridge
   stafet-hub check-config --config hub.toml                 everything that is wrong, at once
   stafet-hub run --config hub.toml                          collect and send, until SIGTERM
+  stafet-hub pair --config hub.toml                         find a device and list it; also: devices, forget
   stafet-hub status --config hub.toml                       how it is going
 
 at a bench:
@@ -67,6 +68,7 @@ Decode what a device said.
   stafet-hub decode gatt 00002a9d-0000-1000-8000-00805f9b34fb "00 8c 37" --json
   stafet-hub decode serial --format nonin-df8 80396220
   stafet-hub decode serial --help
+  stafet-hub decode record --help
   stafet-hub decode 20601 --help"""
 
 _DECODE_GATT: Final = """\
@@ -97,6 +99,18 @@ FORMAT:
 Under the measurements stands what else the frame says; --json has the measurements alone. HEX may have spaces, colons
 or 0x between the bytes."""
 
+_RECORD: Final = """\
+Decode what some devices keep or advertise in a form of their own.
+
+  stafet-hub decode record omron-14 6457431a7316161c000046001900
+  stafet-hub decode record advertisement-181d a24c63e20702010f2f1c --json
+
+FORMAT:
+  omron-14            14 bytes of an Omron cuff's memory, as its app reads them
+  advertisement-181d  the service data of the Weight Scale Service in a Mi Scale's advertisement
+
+HEX may have spaces, colons or 0x between the bytes."""
+
 _DECODE_20601: Final = """\
 Decode a recorded IEEE 11073-20601 session: one APDU in hexadecimal a line, A>M or M>A before it if you like, # for
 comments. The configuration is taken from the association, so the recording must hold that too.
@@ -107,15 +121,16 @@ comments. The configuration is taken from the association, so the recording must
 Test data have the status test-data. What is let pass although it is not right is told on stderr."""
 
 _LISTEN: Final = """\
-Listen for IEEE 11073-20601 agents over TCP and print what they measure, until SIGTERM or SIGINT.
+Serve IEEE 11073-20601 agents and print what they measure, until SIGTERM or SIGINT.
 
   stafet-hub listen 20601 --tcp 127.0.0.1:6024 --json
+  stafet-hub listen 20601 --serial /dev/ttyUSB0 --json
 
 For a technician at a bench: nothing is stored or sent, and there is no encryption. Any agent is accepted, several at a
 time. Standard configurations are known, others are asked for. A report is confirmed when its lines are written. What
 an agent has stored is transferred too, and stays there unless --clear-store is given.
 
-With --json each line on stdout is one measurement. Events, the address first, go to stderr. With port 0 the system
+With --json each line on stdout is one measurement, `agent` in it says whose. Events, the address first, go to stderr. With port 0 the system
 chooses one. --record makes FILE, and FILE-2 and so on for later connections, for `decode 20601`; device and serial
 numbers are overwritten in it, measured values are not."""
 
@@ -126,6 +141,25 @@ Check hub.toml and every file it names, and list all faults: where, what is wron
 _IDENTITY: Final = """\
 Make the hub's private key where hub.toml says, if there is none (mode 0600), and print its public key, which the
 bridge needs: stafet-bridge hub add --id hub-0001 --key hub-public.pem --patient Patient/1"""
+
+_PAIR: Final = """\
+Find a device, pair with it, and list it: from then on the hub reads it, also one that runs already.
+
+  stafet-hub pair                                            show what is in the air, and ask
+  stafet-hub pair --address AA:BB:CC:DD:EE:01 --label scale --yes --json
+  stafet-hub pair --list --json                              what is in the air, and no more
+
+Two devices of one kind are told apart by signal strength (hold one beside the hub) and by the end of the address, which
+many have on their back. A device that needs no bond is listed with --no-bond. --yes also answers, with yes, whether
+both show the same number."""
+
+_DEVICES: Final = """\
+Show the devices that the hub may read: what they are, where they are listed, bonded or not, last seen and read."""
+
+_FORGET: Final = """\
+Stop reading a device and remove its bond. DEVICE is its label, its address, or the end of that.
+
+A device that hub.toml lists stays there: the line to remove is told, and the exit status is 78."""
 
 
 # Those of wire.serial, which is not imported before it is known that it is needed; a test holds them equal.
@@ -190,20 +224,41 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "how the hub is", _STATUS)
     check = add("check-config", _check_config, "everything wrong with hub.toml, at once", _CHECK)
     identity = add("identity", _identity, "make the hub's key if there is none; print the public key", _IDENTITY)
-    listen = add("listen", _listen, "read IEEE 11073-20601 agents over TCP", _LISTEN)
+    listen = add("listen", _listen, "read IEEE 11073-20601 agents at a bench", _LISTEN)
+    pair = add("pair", _devices_command("pair"), "find a device, pair with it, and list it", _PAIR)
+    devices = add("devices", _devices_command("devices"), "the listed devices", _DEVICES)
+    forget = add("forget", _devices_command("forget"), "stop reading a device; remove its bond", _FORGET)
     _add_decode(commands)
-    for parser_ in (run, status, check, identity):
+    for parser_ in (run, status, check, identity, pair, devices, forget):
         parser_.add_argument("--config", type=Path, default=Path("hub.toml"), metavar="FILE", help="default: hub.toml")
-    for parser_ in (status, check, identity, listen):
+    for parser_ in (status, check, identity, listen, pair, devices, forget):
         parser_.add_argument("--json", action="store_true", help="for programs")
-    status.add_argument("--lang", choices=("da", "en"), help="default: by LANG")
+    for parser_ in (status, pair, devices, forget):
+        parser_.add_argument("--lang", choices=("da", "en"), help="default: by LANG")
+    _add_pair(pair)
+    forget.add_argument("device", metavar="DEVICE", help="its label, or its address")
     listen.add_argument("kind", choices=("20601",), help="what agents speak")
-    listen.add_argument("--tcp", required=True, type=_endpoint, metavar="HOST:PORT", help="where to listen")
+    listen.add_argument("--tcp", type=_endpoint, metavar="HOST:PORT", help="where to listen")
+    listen.add_argument("--serial", metavar="PATH", help="a serial port that speaks 20601")
     listen.add_argument("--any-address", action="store_true", help="let HOST be reachable from the network")
     listen.add_argument("--count", type=_positive, metavar="N", help="end after N measurements, their report complete")
     listen.add_argument("--record", type=Path, metavar="FILE", help="write the session, redacted")
     listen.add_argument("--clear-store", action="store_true", help="clear what was transferred from agents' stores")
     return parser
+
+
+def _add_pair(pair: argparse.ArgumentParser) -> None:
+    which = pair.add_mutually_exclusive_group()
+    which.add_argument("--address", metavar="ADDRESS", help="the device, by its address or the end of that")
+    which.add_argument("--name", metavar="NAME", help="the device, by the name that it sends")
+    which.add_argument("--list", action="store_true", help="show what is in the air, and end")
+    pair.add_argument("--label", metavar="TEXT", help="what it shall be called; shown by status")
+    pair.add_argument(
+        "--wait", type=_positive, default=30, metavar="S", help="for the device, or for a list; default: 30"
+    )
+    pair.add_argument("--no-bond", action="store_true", help="list it without pairing")
+    pair.add_argument("--passkey-from-stdin", action="store_true", help="the number that the device shows is on stdin")
+    pair.add_argument("--yes", action="store_true", help="answer every question with yes")
 
 
 def _add_decode(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -223,6 +278,9 @@ def _add_decode(commands: "argparse._SubParsersAction[Any]") -> None:
     serial = add("serial", _decode_serial, "a frame of a serial device", _SERIAL)
     serial.add_argument("--format", choices=_SERIAL_FORMATS, required=True, metavar="FORMAT", help="see above")
     serial.add_argument("hex", metavar="HEX", nargs="*", help="the frame")
+    record = add("record", _decode_record, "what a device keeps or advertises in a form of its own", _RECORD)
+    record.add_argument("format", choices=("omron-14", "advertisement-181d"), metavar="FORMAT", help="see above")
+    record.add_argument("hex", metavar="HEX", nargs="*", help="the record")
     x73 = add("20601", _decode_20601, "a recorded IEEE 11073-20601 session", _DECODE_20601)
     x73.add_argument("file", metavar="FILE", help="the recording; - is stdin")
 
@@ -310,6 +368,20 @@ def _status(options: argparse.Namespace) -> int:
     else:
         print(status.in_words(document, options.lang or status.language(os.environ)))
     return 0 if document["running"] else UNAVAILABLE
+
+
+def _devices_command(name: str) -> Callable[[argparse.Namespace], int]:
+    def command(options: argparse.Namespace) -> int:
+        settings = _settings(options)
+        from edge import pair_cli  # noqa: PLC0415
+
+        try:
+            getattr(pair_cli, name)(settings, options)
+        except pair_cli.Failed as failed:
+            raise _Failed(failed.status, failed.line) from failed
+        return 0
+
+    return command
 
 
 def _check_config(options: argparse.Namespace) -> int:
@@ -402,6 +474,17 @@ def _decode_serial(options: argparse.Namespace) -> int:
     return 0
 
 
+def _decode_record(options: argparse.Namespace) -> int:
+    from edge.record_cli import show  # noqa: PLC0415
+    from wire.errors import DecodeError  # noqa: PLC0415
+
+    try:
+        show(options.format, _bytes_of(" ".join(options.hex)), as_json=options.json)
+    except DecodeError as error:
+        raise _Failed(MALFORMED, f"{options.format}: {error}") from error
+    return 0
+
+
 def _decode_20601(options: argparse.Namespace) -> int:
     from edge.recording import RecordingError, replay  # noqa: PLC0415
     from edge.table import measurement_table  # noqa: PLC0415
@@ -443,7 +526,9 @@ def _listen(options: argparse.Namespace) -> int:
     from edge import bench, log  # noqa: PLC0415
     from edge.config import is_loopback  # noqa: PLC0415
 
-    host, port = options.tcp
+    if not (options.tcp or options.serial):
+        raise _Failed(USAGE, "listen needs --tcp or --serial; see stafet-hub listen --help")
+    host, port = options.tcp or ("localhost", 0)
     if not is_loopback(host) and not options.any_address:
         raise _Failed(USAGE, f"{host or 'an empty HOST'} is reachable from the network, unencrypted; add --any-address")
     if options.record is not None and options.record.exists():
@@ -451,7 +536,10 @@ def _listen(options: argparse.Namespace) -> int:
     log.set_up()
     try:
         bench.listen(
-            bench.Ways(tcp=("127.0.0.1" if host == "localhost" else host or None, port)),
+            bench.Ways(
+                tcp=("127.0.0.1" if host == "localhost" else host or None, port) if options.tcp else None,
+                serial=options.serial,
+            ),
             show=bench.Lines(sys.stdout, json=options.json),
             count=options.count,
             record=options.record,
@@ -461,7 +549,7 @@ def _listen(options: argparse.Namespace) -> int:
         raise
     except bench.CannotListen as error:
         status = NOT_PERMITTED if isinstance(error.__cause__, PermissionError) else UNAVAILABLE
-        raise _Failed(status, f"{error}; choose another HOST:PORT") from error
+        raise _Failed(status, f"{error}; choose another one") from error
     except OSError as error:
         raise _Failed(IO, f"{error.filename or 'stdout'}: {error.strerror}; check the disk") from error
     return 0

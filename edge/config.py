@@ -427,6 +427,13 @@ class _Checker:
             if isinstance(host, str) and not is_loopback(host):
                 right = "write [mqtt.tls] with ca, certificate, key; only loopback may be without"
                 self.fault("mqtt.tls", f"missing, and {_shown(host)} is another machine", right)
+        ways, ports = document.get("agents"), document.get("serial")
+        asked = isinstance(ways, dict) and any(ways.get(way) for way in ("tcp", "usb", "hdp"))
+        for port in ports if isinstance(ports, list) else ():
+            asked |= isinstance(port, dict) and port.get("format") == "20601"
+        if asked and not document.get("agent"):
+            right = "write [[agent]] with the system_id of each that is to be read"
+            self.fault("agent", "missing, and no 20601 agent is let in that is not listed", right)
         devices = document.get("device")
         seen: dict[str, int] = {}
         for index, device in enumerate(devices if isinstance(devices, list) else (), 1):

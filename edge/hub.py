@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from edge import identity, status
 from edge.clock import SystemClock
 from edge.config import Config
+from edge.listing import LOOK_S, Listing
 from edge.log import Field, event
 from edge.mqtt import Broker, Tls
 from edge.outbox import Outbox, OutboxError
@@ -93,6 +94,7 @@ class HubAgent:
         self._notifier = notifier
         self._radio = radio
         self._clock = SystemClock()
+        self._listing = Listing(config.hub.store, config.device)
         self._signer = identity.load_signer(config.hub.key)
         self._uplink = Uplink(
             hub=config.hub.id,
@@ -148,7 +150,7 @@ class HubAgent:
             "hub_started",
             hub=self._config.hub.id,
             kid=self._signer.kid.hex()[:8],
-            devices=len(self._config.device),
+            devices=len(self._listing.devices),
             epoch=self._outbox.epoch.hex(),
             next=self._outbox.next,
             pending=self._pending,
@@ -175,26 +177,29 @@ class HubAgent:
                 for name, collector in self._collectors.items():
                     group.create_task(collector.run(), name=name)
                 group.create_task(self._intake.run(), name="held readings")
+                group.create_task(self._follow_listing(group, self._intake), name="listing")
         finally:
             self._intake.close()
+
+    async def _follow_listing(self, group: asyncio.TaskGroup, intake: "Intake") -> None:
+        """Devices that are paired or forgotten while we run."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if not self._listing.changed():
+                continue
+            event("listing_changed", devices=len(self._listing.devices))
+            if self._collector is not None:
+                self._collector.keep(self._listing.devices)
+            else:
+                self._collectors["collecting"] = collector = self._bluetooth_collector(intake)
+                self._watch.add("collecting", partial(getattr, collector, "progress"))
+                group.create_task(collector.run(), name="collecting")
 
     def _kinds(self, intake: "Intake") -> "Iterator[tuple[str, Collects]]":
         """What is configured, and only that: each kind is imported for who has such a device."""
         config = self._config
-        if config.device:
-            from edge.collect import Collector  # noqa: PLC0415  as above
-
-            if self._radio is None:
-                self._radio = _bluetooth(config)
-            self._collector = Collector(
-                radio=self._radio,
-                devices=[(device.address, device.label) for device in config.device],
-                intake=intake,
-                now=self._clock.now,
-                idle_timeout_s=config.ble.idle_timeout_s,
-                connections=config.ble.connections,
-            )
-            yield "collecting", self._collector
+        if self._listing.devices:
+            yield "collecting", self._bluetooth_collector(intake)
         ports = [port.port for port in config.serial if port.format == "20601"]
         if config.agent and (ports or config.agents.tcp or config.agents.usb or config.agents.hdp):
             from edge.agents import AgentCollector  # noqa: PLC0415  as above
@@ -226,6 +231,21 @@ class HubAgent:
                     now=self._clock.now,
                 ),
             )
+
+    def _bluetooth_collector(self, intake: "Intake") -> "Collector":
+        from edge.collect import Collector  # noqa: PLC0415  as above
+
+        if self._radio is None:
+            self._radio = _bluetooth(self._config)
+        self._collector = Collector(
+            radio=self._radio,
+            devices=self._listing.devices,
+            intake=intake,
+            now=self._clock.now,
+            idle_timeout_s=self._config.ble.idle_timeout_s,
+            connections=self._config.ble.connections,
+        )
+        return self._collector
 
     def _uplink_event(self, name: str, fields: Mapping[str, Field]) -> None:
         event(name, logging.WARNING if name in WARNINGS else logging.INFO, **fields)
@@ -309,7 +329,7 @@ def _broker(config: Config) -> Broker:
 def _bluetooth(config: Config) -> "Radio":
     from edge.ble import BleakRadio  # noqa: PLC0415  only if a device is listed: see the top
 
-    return BleakRadio(adapter=config.ble.adapter, wanted=[device.address for device in config.device])
+    return BleakRadio(adapter=config.ble.adapter)
 
 
 def _first(group: BaseException) -> BaseException:

@@ -182,14 +182,14 @@ def in_words(status: Document, lang: str) -> str:
         lines.append(words[key].format(**values))
 
     if status["running"]:
-        say("running", age=_age(status["up_s"]))
+        say("running", age=age(status["up_s"]))
     else:
         say("stopped")
     unsent, oldest_s = status["unsent"], status["oldest_unsent_s"]
     if not unsent:
         say("delivered")
     else:
-        say("waiting_one" if unsent == 1 else "waiting", count=unsent, age=_age(oldest_s))
+        say("waiting_one" if unsent == 1 else "waiting", count=unsent, age=age(oldest_s))
     if status["running"]:
         _say_running(status, say, words)
     for alarm in status["alarms"]:
@@ -202,7 +202,7 @@ def _say_running(status: Document, say: Callable[..., None], words: Mapping[str,
         say("held", count=status["held"])
     uplink = status["uplink"]
     if uplink["connected"]:
-        say("connected", age=_age(uplink["connected_for_s"]))
+        say("connected", age=age(uplink["connected_for_s"]))
     else:
         say("disconnected", error=uplink["last_error"] or "...")
     if uplink["refused"]:
@@ -210,7 +210,7 @@ def _say_running(status: Document, say: Callable[..., None], words: Mapping[str,
     if uplink["last_receipt_s"] is None:
         say("no_receipt")
     else:
-        say("receipt", age=_age(uplink["last_receipt_s"]))
+        say("receipt", age=age(uplink["last_receipt_s"]))
     say("clock", state=words[status["clock"]["state"]])
     if (radio := status["radio"]) is not None:
         say("scanning" if radio["scanning"] else "deaf", adapter=radio["adapter"], fault=radio["fault"] or "...")
@@ -219,14 +219,14 @@ def _say_running(status: Document, say: Callable[..., None], words: Mapping[str,
         if device["connected"]:
             say("device_now", label=label, count=device["readings"])
         elif device["read_s"] is not None:
-            say("device_read", label=label, age=_age(device["read_s"]), count=device["readings"])
+            say("device_read", label=label, age=age(device["read_s"]), count=device["readings"])
         elif device["seen_s"] is not None:
-            say("device_seen", label=label, age=_age(device["seen_s"]))
+            say("device_seen", label=label, age=age(device["seen_s"]))
         else:
             say("device_never", label=label)
 
 
-def _age(seconds: float | None) -> str:
+def age(seconds: float | None) -> str:
     """The same in both languages: `12 s`, `3 min`, `5 h`, `2 d`."""
     if seconds is None:
         return "?"

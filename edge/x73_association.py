@@ -16,7 +16,8 @@ from typing import Final, Protocol
 from edge.clock import system_time
 from edge.log import address_hash, event
 from edge.x73_asking import CONTINUE_S, continued, first_request
-from wire.evidence import AgentContext, AgentContextKind
+from edge.x73_said import Said
+from wire.evidence import AgentContext
 from wire.x73.apdu import AbortReason, AssociateResult, PhdAssociation
 from wire.x73.codes import MDS_HANDLE, Attr, SegmentStatus
 from wire.x73.dim import Configuration
@@ -149,15 +150,12 @@ class Association:
         self._device: str | None = None
         self._peer: PhdAssociation | None = None
         self._standing = False
-        self._configuration: int | bytes = 0
-        self._mds: AgentContext | None = None
+        self._said = Said(habits.mono_us)
         self._early: deque[Reported | SegmentData] = deque()
         """Reports that wait for the MDS, until `_early_until`."""
         self._early_until = 0.0
         self._stores: deque[int] = deque()
         self._segments: deque[tuple[int, int]] = deque()
-        self._about: dict[tuple[int, ...], AgentContext] = {}
-        """What is known of a store (handle) and of a segment (handle, instance)."""
         self._asked: DataRequest | None = None
         self._ask_again_at: float | None = None
         self._clock_set = False
@@ -253,16 +251,16 @@ class Association:
 
     def _forget(self) -> None:
         """Forget what an association says; another one says it again."""
-        self._mds = self._asked = self._ask_again_at = None
+        self._said.forget()
+        self._asked = self._ask_again_at = None
         self._stores.clear()
         self._segments.clear()
-        self._about.clear()
         self._clock_set = False
 
     # Reports
 
     def _hear(self, reported: Reported | SegmentData, now: float) -> list[Happening]:
-        if self._mds is not None:
+        if self._said.mds is not None:
             return self._take(reported, now)
         if not self._early:
             self._early_until = now + MDS_WAIT_S
@@ -290,6 +288,8 @@ class Association:
             kept = self._habits.sink.take(self._told(reported))
         except OSError as error:
             raise SinkFailed from error
+        if isinstance(reported, Reported):
+            self._said.reported(reported.report)
         if not answered:
             return []
         if not kept:
@@ -300,21 +300,14 @@ class Association:
         return happened
 
     def _told(self, reported: Reported | SegmentData) -> Told:
-        about = [self._mds]
-        if isinstance(reported, SegmentData):
-            handle = reported.handle
-            about += self._about.get((handle,)), self._about.get((handle, reported.descr.instance))
         peer = self._peer
         return Told(
             system_id=peer.system_id if peer is not None else b"",
             test=self.manager.test,
             report=reported,
-            configuration=self._configuration,
-            context=tuple(each for each in about if each is not None),
+            configuration=self._said.configuration,
+            context=self._said.context(reported),
         )
-
-    def _said(self, kind: AgentContextKind, value: bytes) -> AgentContext:
-        return AgentContext(kind=kind, mono_us=self._habits.mono_us(), value=value)
 
     # Requests
 
@@ -326,14 +319,12 @@ class Association:
         elif isinstance(happened, AttributesRead):
             if happened.handle == MDS_HANDLE:
                 return self._mds_read(happened, now)
-            handle = happened.handle
-            self._about[(handle,)] = self._said(AgentContextKind.STORE, handle.to_bytes(2, "big") + happened.encoded)
-            return manager.list_segments(handle, now)
+            self._said.store_read(happened.handle, happened.encoded)
+            return manager.list_segments(happened.handle, now)
         elif isinstance(happened, Segments):
             for segment in happened.segments:
-                key = happened.handle, segment.instance
-                self._about[key] = self._said(AgentContextKind.SEGMENT, segment.encode())
-                self._segments.append(key)
+                self._said.segment_listed(happened.handle, segment)
+                self._segments.append((happened.handle, segment.instance))
             return self._next_segment(now)
         elif isinstance(happened, TransferStarted):
             return self._next_segment(now) if happened.result else []
@@ -348,16 +339,14 @@ class Association:
         return []
 
     def _configured(self, happened: Configured) -> None:
-        configuration = happened.configuration
-        ours = configuration.standard and not happened.reported
         self._forget()
-        self._configuration = configuration.config_id if ours else configuration.encode()
-        self._habits.keep(happened.system_id, configuration)
-        self._stores.extend(store.handle for store in configuration.stores)
+        self._said.configured(happened)
+        self._habits.keep(happened.system_id, happened.configuration)
+        self._stores.extend(store.handle for store in happened.configuration.stores)
 
     def _mds_read(self, read: AttributesRead, now: float) -> list[Happening]:
-        first = self._mds is None
-        self._mds = self._said(AgentContextKind.MDS, read.encoded)
+        first = self._said.mds is None
+        self._said.mds_read(read.encoded)
         happened = self._take_early(now)
         manager = self.manager
         if manager.state is not State.OPERATING:

@@ -5,6 +5,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -23,7 +24,7 @@ Simulated people, their devices and a demonstration of the whole relay. Nobody i
 
   stafet-sim demo                 everything on this machine: devices to FHIR server, and a comparison
   stafet-sim run scenario.toml    the devices of a scenario, as BLE peripherals through BlueZ
-  stafet-sim agent --connect ...  an IEEE 11073-20601 agent over TCP, of any specialization
+  stafet-sim agent --connect ...  an IEEE 11073-20601 agent over TCP or a serial line, of any specialization
 """
 
 EXIT_STATUSES = """\
@@ -56,12 +57,13 @@ process of its own on 127.0.0.1. Read the Observations back over HTTP and compar
 """
 
 AGENT_HELP = """\
-Connect to an IEEE 11073-20601 manager over TCP (bare APDUs), associate, report readings of a person who does not
+Connect to an IEEE 11073-20601 manager (bare APDUs, over TCP or a serial line), associate, report readings of a person who does not
 exist, release. A manager that knows no standard configuration gets it on request.
 
   stafet-sim agent --connect 127.0.0.1:6024 --device oximeter
   stafet-sim agent --connect 127.0.0.1:6024 --device spirometer --config extended --count 5 --measured measured.jsonl
   stafet-sim agent --connect 127.0.0.1:6024 --device glucometer --config extended --store --count 100
+  stafet-sim agent --pty --device scale                # prints /dev/pts/N, for stafet-hub listen 20601 --serial
 """
 
 
@@ -78,12 +80,15 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="print the result as JSON")
     demo.add_argument("--broker", choices=("iotcore", "mosquitto"), default="iotcore", help="default: iotcore")
     demo.add_argument("--directory", type=Path, help="keep configuration, stores and logs here (default: a new one)")
-    _agent(_command(commands, "agent", "an IEEE 11073-20601 agent over TCP", AGENT_HELP))
+    _agent(_command(commands, "agent", "an IEEE 11073-20601 agent", AGENT_HELP))
     return top
 
 
 def _agent(agent: argparse.ArgumentParser) -> None:
-    agent.add_argument("--connect", required=True, type=_address, metavar="HOST:PORT", help="where the manager listens")
+    way = agent.add_mutually_exclusive_group(required=True)
+    way.add_argument("--connect", type=_address, metavar="HOST:PORT", help="where the manager listens")
+    way.add_argument("--serial", metavar="PATH", help="a serial port that the manager is at")
+    way.add_argument("--pty", action="store_true", help="make a pseudo terminal, print the path of its other end, wait")
     agent.add_argument("--device", required=True, choices=DEVICES, metavar="DEVICE", help=_devices())
     agent.add_argument(
         "--config",
@@ -191,8 +196,10 @@ def agent(options: argparse.Namespace) -> int:
 
     fault = FAULTS.get(options.fault, NONE)
     plan = Plan(
-        host=options.connect[0],
-        port=options.connect[1],
+        host=options.connect[0] if options.connect else "",
+        port=options.connect[1] if options.connect else 0,
+        serial=options.serial or "",
+        on_pty=partial(print, flush=True) if options.pty else None,
         specialization=BY_NAME[options.device],
         standard=options.config == "standard",
         count=options.count,

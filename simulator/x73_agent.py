@@ -1,4 +1,4 @@
-"""A simulated 20601 agent over TCP: it associates at once, reports, releases, and says how it went.
+"""A simulated 20601 agent over TCP or a serial line: it associates at once, reports, releases, and says how it went.
 
 The machine is `wire.x73.agent.Agent`, its pump `Link`; here is the story: what the device holds, shows, and does wrong.
 What it believes to have delivered is in the measured file: a line is written when its report has left, or when the
@@ -16,6 +16,7 @@ from typing import Final, TextIO
 from simulator.measured import Record
 from simulator.people import person
 from simulator.x73_devices import Now, Shown, absolute, configuration_of, metrics, observe, show, stored
+from simulator.x73_line import Streams, open_pty, open_serial
 from simulator.x73_link import Link
 from simulator.x73_options import NONE, Fault
 from wire.x73.agent import Agent, AgentProfile
@@ -59,8 +60,13 @@ def wall_clock() -> datetime:
 class Plan:
     """What an agent is to do."""
 
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    """Where the manager listens; or one of the next two."""
+    serial: str = ""
+    """A serial port."""
+    on_pty: Callable[[str], None] | None = None
+    """A pseudo terminal is made; this is told the path of its other end."""
     specialization: Specialization
     standard: bool = True
     count: int = 3
@@ -97,14 +103,26 @@ class Outcome:
 async def play(plan: Plan, measured: TextIO | None = None, stop: asyncio.Event | None = None) -> Outcome:
     """One connection, one association. ValueError where `Plan.check` has one."""
     plan.check()
-    story = _Story(plan, measured, stop or asyncio.Event())
+    stop = stop or asyncio.Event()
+    story = _Story(plan, measured, stop)
     try:
-        async with asyncio.timeout(CONNECT_S):
-            reader, writer = await asyncio.open_connection(plan.host, plan.port)
+        streams = await _connect(plan, stop)
     except (OSError, TimeoutError) as error:
         why = os.strerror(error.errno) if error.errno else str(error) or "no answer"
-        return Outcome(status=UNAVAILABLE, line=f"no manager answers at {plan.host}:{plan.port}: {why}")
-    return await story.run(reader, writer)
+        where = plan.serial or f"{plan.host}:{plan.port}"
+        return Outcome(status=UNAVAILABLE, line=f"no manager answers at {where}: {why}")
+    if streams is None:
+        return Outcome(status=FAILED, line="stopped before anybody opened the line")
+    return await story.run(*streams)
+
+
+async def _connect(plan: Plan, stop: asyncio.Event) -> Streams | None:
+    if plan.on_pty is not None:
+        return await open_pty(plan.on_pty, stop)
+    if plan.serial:
+        return await open_serial(plan.serial)
+    async with asyncio.timeout(CONNECT_S):
+        return await asyncio.open_connection(plan.host, plan.port)
 
 
 class _Story:

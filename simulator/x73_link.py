@@ -1,4 +1,4 @@
-"""The pump of a 20601 agent: bytes, time and a stop request between one TCP connection and `wire.x73.agent.Agent`.
+"""The pump of a 20601 agent: bytes, time and a stop request between one connection and `wire.x73.agent.Agent`.
 
 It runs in one task and only inside `until`. Every wait ends: with what is waited for, with the end of the association,
 with the machine's own deadline, or with the time given.

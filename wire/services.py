@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from wire.errors import WireError
+from wire.quirks import AND_WEIGHT, NONIN_OXIMETRY
 
 
 class ServiceInfo(NamedTuple):
@@ -92,11 +93,13 @@ DEVICE_INFORMATION: Final = (0x2A29, 0x2A24, 0x2A25, 0x2A26, 0x2A27, 0x2A28, 0x2
 CLOCK: Final = (0x2A2B, 0x2A08)
 """Where a device shows its clock, the better one first."""
 
-_NAMES: Final[Mapping[int, str]] = {
+_NAMES: Final[Mapping[int | bytes, str]] = {
     0x2A08: "Date Time",
     0x2A18: "Glucose Measurement",
+    0x2A19: "Battery Level",
     0x2A1C: "Temperature Measurement",
     0x2A1D: "Temperature Type",
+    0x2A1E: "Intermediate Temperature",
     0x2A23: "System ID",
     0x2A24: "Model Number String",
     0x2A25: "Serial Number String",
@@ -126,6 +129,15 @@ _NAMES: Final[Mapping[int, str]] = {
     0x2AA9: "CGM Status",
     0x2AAA: "CGM Session Start Time",
     0x2AAB: "CGM Session Run Time",
+    0x2B34: "Enhanced Blood Pressure Measurement",
+    0x2B36: "Blood Pressure Record",
+    0x2B8B: "Live Health Observations",
+    0x2BDD: "Stored Health Observations",
+    0x2BF2: "Current Elapsed Time",
+    0x2BF3: "Health Sensor Features",
+    0x2BF4: "GHS Control Point",
+    NONIN_OXIMETRY: "Nonin Continuous Oximetry",
+    AND_WEIGHT: "A&D Weight Measurement",
 }
 
 _UUID: Final = re.compile("[0-9a-f]{4}|[0-9a-f]{8}|[0-9a-f]{32}")
@@ -138,8 +150,8 @@ def service_of(characteristic: int | bytes) -> ServiceInfo | None:
 
 
 def characteristic_name(characteristic: int | bytes) -> str | None:
-    """The Bluetooth SIG's name of a characteristic that we know."""
-    return _NAMES.get(characteristic) if isinstance(characteristic, int) else None
+    """The name of a characteristic that we know: the Bluetooth SIG's, or of a maker's own."""
+    return _NAMES.get(characteristic)
 
 
 def parse_uuid(text: str) -> int | bytes:

@@ -11,7 +11,10 @@ from types import MappingProxyType
 from typing import Final
 
 from bridge.fhir.json import Resource
+from wire.gatt.glucose import SAMPLE_TYPES
 from wire.nomenclature import Mdc, refid
+from wire.x73 import specializations as agents
+from wire.x73.codes import Partition, code32
 
 MDC: Final = "urn:iso:std:iso:11073:10101"
 LOINC: Final = "http://loinc.org"
@@ -34,6 +37,8 @@ BLUETOOTH: Final = "http://hl7.org/fhir/sid/eui-48/bluetooth"
 # Arc 2.25 of the OID tree belongs to whoever drew the UUID behind it (ITU-T X.667): ours, for all time.
 OBSERVATION_IDENTIFIER: Final = "urn:oid:2.25.165983192788932259419647597413012105341"
 """System of the Observations' identifiers: a keyed hash each (docs/fhir.md)."""
+CABLE_IDENTIFIER: Final = "urn:oid:2.25.47696200902617338412258081896021851839"
+"""System of devices on a cable: the hub's name, a slash, and the address that its keeper gave the device."""
 HUB_IDENTIFIER: Final = "urn:oid:2.25.98894870463188153049118459006128921367"
 """System of the hubs' identifiers: the hub's name in the trust registry."""
 
@@ -130,8 +135,22 @@ VITAL_SIGNS: Final[Mapping[int, VitalSign]] = MappingProxyType(
 )
 """What FHIR calls a vital sign, by MDC code. Values are never converted: another unit is no claim (docs/fhir.md)."""
 
+_PEAK_FLOW: Final = 528405
+"""MDC_DEV_SPEC_PROFILE_PEAK_FLOW: spirometers, too."""
+
 SPECIALIZATIONS: Final[Mapping[int, int]] = MappingProxyType(
     {
+        # The other way round: of two kinds of device that measure the same, the first in the table is meant.
+        **{
+            declared.code: code32(Partition.INFRA, kind.profile)
+            for kind in reversed(tuple(agents.SPECIALIZATIONS.values()))
+            for declared in kind.extended.by_handle.values()
+            if declared.code is not None
+        },
+        **{code: Mdc.DEV_SPEC_PROFILE_GLUCOSE for _, code in SAMPLE_TYPES.values()},
+        Mdc.CONC_GLU_GEN: Mdc.DEV_SPEC_PROFILE_GLUCOSE,
+        Mdc.CONC_GLU_ISF: Mdc.DEV_SPEC_PROFILE_CGM,
+        Mdc.FLOW_AWAY_EXP_FORCED_25_75_FVC: _PEAK_FLOW,
         Mdc.PULS_OXIM_SAT_O2: Mdc.DEV_SPEC_PROFILE_PULS_OXIM,
         Mdc.PULS_OXIM_PULS_RATE: Mdc.DEV_SPEC_PROFILE_PULS_OXIM,
         Mdc.PRESS_BLD_NONINV: Mdc.DEV_SPEC_PROFILE_BP,
@@ -140,7 +159,7 @@ SPECIALIZATIONS: Final[Mapping[int, int]] = MappingProxyType(
         **{code: Mdc.DEV_SPEC_PROFILE_TEMP for code, sign in VITAL_SIGNS.items() if sign is _TEMPERATURE},
     }
 )
-"""What kind of device measures this, for who has the measurement alone."""
+"""What kind of device measures this, for who has the measurement alone: all that the 15 IEEE specializations know."""
 
 EVENT_WORDS: Final = frozenset({150604, 150605, 8408608, 8410584, 8410608, 8417752, 8417909, 8418060})
 """BITS enumerations whose bits are all events (HL7 PHD `ASN1ToHL7`): a cleared bit is no news and is not reported.

@@ -6,10 +6,11 @@ twice is the same resource. What the profile demands and the device did not say 
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from bridge.fhir.codes import (
     BLUETOOTH,
+    CABLE_IDENTIFIER,
     DATA_ABSENT_REASON,
     DEVICE_IDENTIFIERS,
     EUI64,
@@ -36,17 +37,26 @@ _HARDWARE, _SOFTWARE, _FIRMWARE, _PROTOCOL = 531974, 531975, 531976, 531977
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+class Specialization(NamedTuple):
+    """What kind of device it is, as an MDC code, and which version of that standard it follows (None: not told)."""
+
+    code: int
+    version: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phd:
     """What we know of a personal health device.
 
-    `address` is its Bluetooth address (6 bytes, most significant first); `specializations` are MDC codes.
+    `address` is its Bluetooth address (6 bytes, most significant first) or its system-id (8 bytes). With `local_to`
+    its hub's keeper made the address up, for a device on a cable, and it means nothing beside another hub.
     """
 
     address: bytes | None = None
     name: str = ""
     information: DeviceInformation = _NO_INFORMATION
-    specializations: tuple[int, ...] = ()
+    specializations: tuple[Specialization, ...] = ()
+    local_to: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +67,13 @@ class Gateway:
 
 
 def phd_identifier(phd: Phd) -> tuple[str, str, str]:
-    """Type, system and value of a PHD's identifier: the system id, else the Bluetooth address."""
+    """Type, system and value of a PHD's identifier: the system id, else the Bluetooth address; no type: our own."""
     if phd.information.system_id is not None:
         return "SYSID", EUI64, phd.information.system_id.hex("-").upper()
-    return "BTMAC", BLUETOOTH, (phd.address or bytes(6)).hex("-").upper()
+    address = (phd.address or bytes(6)).hex("-").upper()
+    if phd.local_to:
+        return "", CABLE_IDENTIFIER, f"{phd.local_to}/{address}"
+    return "BTMAC", BLUETOOTH, address
 
 
 def phd_device(phd: Phd) -> Resource:
@@ -70,7 +83,11 @@ def phd_device(phd: Phd) -> Resource:
     resource: Resource = {
         "resourceType": "Device",
         "meta": {"profile": [PHD + "PhdDevice"]},
-        "identifier": [{"type": {"coding": [coding(DEVICE_IDENTIFIERS, kind)]}, "system": system, "value": value}],
+        "identifier": [
+            {"type": {"coding": [coding(DEVICE_IDENTIFIERS, kind)]}, "system": system, "value": value}
+            if kind
+            else {"system": system, "value": value}
+        ],
     }
     _put(resource, "manufacturer", information.manufacturer)
     if serial := _text(information.serial):
@@ -80,9 +97,10 @@ def phd_device(phd: Phd) -> Resource:
     _put(resource, "modelNumber", information.model)
     resource["type"] = _PHD_TYPE
     resource["specialization"] = [
-        # Bluetooth SIG services name no version of an IEEE specialization.
         {"systemType": mdc_concept(code), "_version": _UNKNOWN}
-        for code in phd.specializations or (_GENERIC,)
+        if version is None
+        else {"systemType": mdc_concept(code), "version": str(version)}
+        for code, version in phd.specializations or (Specialization(_GENERIC),)
     ]
     resource["version"] = _versions(
         (_FIRMWARE, information.firmware), (_HARDWARE, information.hardware), (_SOFTWARE, information.software)

@@ -32,6 +32,7 @@ from bridge.fhir.codes import (
     vital_sign_concept,
 )
 from bridge.fhir.json import Resource
+from bridge.fhir.times import Coincident
 from wire.measurement import Measurement, MeasurementStatus, Samples, Special
 from wire.measurement_json import ABSENT_REASONS
 from wire.nomenclature import Mdc
@@ -84,6 +85,10 @@ _ABSOLUTE_TIME: Final[Resource] = {"coding": [coding(MDC, "67975", "MDC_ATTR_TIM
 _BASE_OFFSET_TIME: Final[Resource] = {
     "coding": [coding(MDC, "68226", "MDC_ATTR_TIME_STAMP_BO"), coding(MDC, "68225", "MDC_ATTR_TIME_BO")]
 }
+_COUNTERS: Final[tuple[Resource, Resource]] = (
+    {"coding": [coding(MDC, "67983", "MDC_ATTR_TIME_REL")]},
+    {"coding": [coding(MDC, "68072", "MDC_ATTR_TIME_REL_HI_RES")]},
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,23 +153,31 @@ def observation(
     return resource
 
 
-def coincident_time_stamp(frame: Frame, *, identifier: str, phg: str, phd: str | None, offset: bool) -> Resource:
+def coincident_time_stamp(frame: Frame, coincident: Coincident, *, identifier: str) -> Resource:
     """PhdCoincidentTimeStampObservation: the PHD's clock as the PHG saw it; about the PHD, made by the PHG."""
     resource: Resource = {
         "resourceType": "Observation",
         "meta": {"profile": _COINCIDENT},
         "identifier": [{"system": OBSERVATION_IDENTIFIER, "value": identifier}],
         "status": "final",
-        "code": _BASE_OFFSET_TIME if offset else _ABSOLUTE_TIME,
+        "code": _clock_concept(coincident),
         "subject": {"reference": frame.phd},
-        "effectiveDateTime": phg,
+        "effectiveDateTime": coincident.phg,
         "device": {"reference": frame.phg},
     }
-    if phd is None:
+    if coincident.counter_us is not None:
+        resource["valueQuantity"] = {"value": coincident.counter_us, "unit": "us", "system": UCUM, "code": "us"}
+    elif coincident.phd is None:
         resource["dataAbsentReason"] = absent_concept("unknown")
     else:
-        resource["valueDateTime"] = phd
+        resource["valueDateTime"] = coincident.phd
     return resource
+
+
+def _clock_concept(coincident: Coincident) -> Resource:
+    if coincident.counter_us is not None:
+        return _COUNTERS[coincident.high_resolution]
+    return _BASE_OFFSET_TIME if coincident.offset else _ABSOLUTE_TIME
 
 
 def is_test(measurement: Measurement) -> bool:

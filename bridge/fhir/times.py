@@ -106,7 +106,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(TimeType.NONE, "---", Effective.RECEPTION, "no"),
 )
 """PhdBaseObservation notes, Timestamp; the last row is the sentence above that table. Bluetooth SIG measurements use
-the Local rows and the last; the others wait for 20601 and GHS."""
+the Local rows and the last; the others are of 20601 agents (`bridge.fhir.agent_times`)."""
 
 _BY_COLUMNS: Final = {(row.time_type, row.current, row.synced, row.offset): row for row in ROWS}
 
@@ -129,16 +129,23 @@ class DeviceClock:
     phd: DeviceTime
     phg: datetime
     key: bytes
+    claims_synced: bool = False
+    """The device says that its clock is kept right by others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coincident:
-    """A coincident time stamp: what the PHD's clock showed (None: not readable) at the PHG's time; `key` as above."""
+    """A coincident time stamp: what the PHD's clock showed (None: not readable) at the PHG's time; `key` as above.
+
+    `counter_us`: it has no clock but a counter, which showed this, in microseconds.
+    """
 
     phg: str
     phd: str | None
     offset: bool
     key: bytes
+    counter_us: int | None = None
+    high_resolution: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,18 +200,24 @@ def device_clock(reading: Reading, received: datetime) -> DeviceClock | None:
 
 
 def timing(
-    stamp: DeviceTime | None, *, clock_set: bool, received: datetime, clock: DeviceClock | None, zone: tzinfo
+    stamp: DeviceTime | None,
+    *,
+    clock_set: bool,
+    received: datetime,
+    clock: DeviceClock | None,
+    zone: tzinfo,
+    time_type: TimeType = TimeType.LOCAL,
 ) -> Timing:
-    """When a measurement took place; raises Untranslatable where the table says discard."""
+    """When a measurement took place, by a stamp of this type; raises Untranslatable where the table says discard."""
     if not _FIRST_ZONE <= received < _LAST_HUB:
         raise Untranslatable(Reason.HUB_TIME, "the time of reception is not of our age")
     if stamp is None or not stamp.known or not clock_set:
         return Timing(row=row(TimeType.NONE), effective=print_time(received, zone, "milliseconds"))
     if clock is not None:
-        timed = _by_clock(stamp, received, clock, zone)
+        timed = _by_clock(stamp, received, clock, zone, time_type)
         if timed is not None:
             return timed
-    return _by_stamp(stamp, received, zone)
+    return _by_stamp(stamp, received, zone, time_type)
 
 
 def at_its_word(stamp: DeviceTime | None, *, clock_set: bool, zone: tzinfo) -> Timing:
@@ -223,7 +236,9 @@ def print_time(instant: datetime, zone: tzinfo, timespec: str = "seconds") -> st
     return instant.astimezone(zone).isoformat(timespec=timespec)
 
 
-def _by_clock(stamp: DeviceTime, received: datetime, clock: DeviceClock, zone: tzinfo) -> Timing | None:
+def _by_clock(
+    stamp: DeviceTime, received: datetime, clock: DeviceClock, zone: tzinfo, time_type: TimeType
+) -> Timing | None:
     """By the device's clock, or None where it was set between the stamp and its reading, or later."""
     there = clock.phg.astimezone(zone).utcoffset() or timedelta()
     shown = _naive(clock.phd)
@@ -233,7 +248,7 @@ def _by_clock(stamp: DeviceTime, received: datetime, clock: DeviceClock, zone: t
         difference = clock.phg.replace(tzinfo=None) - (shown - _own_offset(clock.phd, there))
     except OverflowError:
         return None
-    synced = abs(difference) <= SYNC_TOLERANCE
+    synced = abs(difference) <= (CURRENT if clock.claims_synced else SYNC_TOLERANCE)
     own = _instant(stamp, zone, received) if synced else None
     instant = carried if own is None else own
     if not received - OLDEST <= instant <= received + SYNC_TOLERANCE:
@@ -245,19 +260,19 @@ def _by_clock(stamp: DeviceTime, received: datetime, clock: DeviceClock, zone: t
         offset=clock.phd.offset_min is not None,
         key=clock.key,
     )
-    found = row(TimeType.LOCAL, current=True, synced=synced, offset=stamp.offset_min is not None)
+    found = row(time_type, current=True, synced=synced, offset=stamp.offset_min is not None)
     effective = _print_stamp(instant, stamp if synced else replace(stamp, offset_min=None), zone)
-    return Timing(row=found, effective=effective, coincident=coincident)
+    return Timing(row=found, effective=effective, coincident=coincident if found.coincident else None)
 
 
-def _by_stamp(stamp: DeviceTime, received: datetime, zone: tzinfo) -> Timing:
+def _by_stamp(stamp: DeviceTime, received: datetime, zone: tzinfo, time_type: TimeType) -> Timing:
     """By the stamp alone."""
     instant = _instant(stamp, zone, received)
     offset = stamp.offset_min is not None
     if instant is None or not received - OLDEST <= instant <= received + CURRENT:
-        found = row(TimeType.LOCAL, current=False, synced=False, offset=offset)
+        found = row(time_type, current=False, synced=False, offset=offset)
     else:
-        found = row(TimeType.LOCAL, current=instant >= received - CURRENT, synced=True, offset=offset)
+        found = row(time_type, current=instant >= received - CURRENT, synced=True, offset=offset)
     if instant is None or found.mapping is Effective.DISCARD:
         side = "after" if instant is not None and instant > received else "long before"
         raise Untranslatable(Reason.DEVICE_TIME, f"the device's time is {side} the reception, and its clock unknown")

@@ -3,9 +3,9 @@
 Identity is what makes it exactly once. An Observation's identifier is a keyed hash, so that it says nothing to whoever
 reads URLs and logs, over the patient, the device, what was measured, and either
 
-- the characteristic's own bytes, where they hold a complete time of a clock that is set: the same stored measurement sent
-  again, to any hub, on any day, is then the same Observation; or
-- the whole reading as it was sealed, where nothing in the bytes tells one measurement from the next.
+- what was measured and when, as the device has it, where it tells a complete time of a clock that is set: the same stored
+  measurement sent again, to any hub, on any day, in whatever message, is then the same Observation; or
+- the whole reading as it was sealed, where nothing in it tells one measurement from the next.
 
 Everything else follows from it: `ifNoneExist`, the fullUrl, and through them what a server does with a Bundle it has seen
 before. Devices are found by their own identifiers.
@@ -21,18 +21,19 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from bridge.fhir import Reason, Untranslatable
+from bridge.fhir.agent_times import agent_timing
 from bridge.fhir.codes import OBSERVATION_IDENTIFIER, SPECIALIZATIONS
-from bridge.fhir.devices import Gateway, Phd, phd_device, phd_identifier, phg_device
+from bridge.fhir.devices import Gateway, Phd, Specialization, phd_device, phd_identifier, phg_device
+from bridge.fhir.identity import identity, told
 from bridge.fhir.json import Resource
-from bridge.fhir.observations import Frame, coincident_time_stamp, is_test, observation
+from bridge.fhir.observations import Frame, coincident_time_stamp, observation
 from bridge.fhir.times import Coincident, Timing, at_its_word, device_clock, reception, timing
 from wire import measurement_json
 from wire.batch import encode_reading
+from wire.decoding import information_of, meaning_of, specializations_of
 from wire.errors import WireError
-from wire.evidence import Clock, Evidence, Reading
-from wire.gatt import decode, service_of, short_uuid
-from wire.gatt.device_information import device_information
-from wire.measurement import Measurement
+from wire.evidence import AgentReport, Clock, Evidence, Reading, SerialFrame
+from wire.measurement import Measurement, MeasurementStatus
 
 __all__ = [
     "SYSTEM",
@@ -53,6 +54,8 @@ SYSTEM: Final = OBSERVATION_IDENTIFIER
 PATIENT: Final = re.compile(r"(?:https?://[!-~]+/)?Patient/[A-Za-z0-9\-.]{1,64}")
 """A reference to a patient: relative to the FHIR server, or absolute."""
 
+_LOCALLY_ADMINISTERED: Final = 0x02
+"""Of an EUI-48's first octet (IEEE 802): nobody's but its keeper's."""
 _DEVICES: Final = UUID("f48ea4d6-d8ec-49ab-a3d4-f7e61deace24")
 
 
@@ -88,34 +91,52 @@ def translate_reading(
     `sealed` is the hub's clock when it signed the batch, `timezone` where the hub stands. `encoded` is the reading as
     `wire.batch.encode_reading` wrote it, for who has it at hand.
     """
-    if not isinstance(reading, Reading):
-        raise Untranslatable(Reason.UNDECODABLE, "evidence of a kind that this bridge cannot decode yet")
     try:
-        measurements = decode(reading.characteristic, reading.value)
+        meaning = meaning_of(reading)
     except WireError as fault:
         raise Untranslatable(Reason.UNDECODABLE, str(fault)) from None
-    if not measurements:
-        raise Untranslatable(Reason.EMPTY, "the characteristic holds no measurement")
-    if any(is_test(measurement) for measurement in measurements):
-        raise Untranslatable(Reason.TEST_DATA, "the device says that this is test or demonstration data")
+    if not meaning.measurements:
+        if meaning.test:
+            raise Untranslatable(Reason.TEST_DATA, "the device says that this is test or demonstration data")
+        raise Untranslatable(Reason.EMPTY, "the reading holds no measurement")
     received = reception(reading.received, sealed)
-    service = service_of(reading.characteristic)
-    phd = Phd(
-        address=reading.device.address,
-        name=reading.device.name,
-        information=_information(reading.context),
-        specializations=() if service is None else (service.specialization,),
-    )
+    phd = _phd(reading, meaning.measurements, hub)
     run = _Run(phd=phd, gateway=Gateway(hub=hub), patient=patient, identifier_key=identifier_key)
-    stored = f"{short_uuid(reading.characteristic)}\0".encode() + reading.value
     whole = encode_reading(reading) if encoded is None else encoded
-    clock = device_clock(reading, received)
-    for measurement in measurements:
-        timed = timing(
-            measurement.device_time, clock_set=measurement.clock_set, received=received, clock=clock, zone=timezone
-        )
-        run.add(measurement, timed, stored=stored, whole=whole, vital_signs_first=True)
+    clock = device_clock(reading, received) if isinstance(reading, Reading) else None
+    for measurement, counted in zip(meaning.measurements, meaning.counted, strict=True):
+        from_memory = meaning.stored or MeasurementStatus.STORED in measurement.status
+        if from_memory and counted is None and not told(measurement):
+            raise Untranslatable(
+                Reason.DEVICE_TIME, "a measurement from the device's memory, and nothing tells its time"
+            )
+        if isinstance(reading, AgentReport):
+            timed = agent_timing(measurement, counted, report=reading, received=received, zone=timezone)
+        else:
+            timed = timing(
+                measurement.device_time, clock_set=measurement.clock_set, received=received, clock=clock, zone=timezone
+            )
+        run.add(measurement, timed, stored=identity(reading, measurement), whole=whole, vital_signs_first=True)
     return run.translated()
+
+
+def _phd(evidence: Evidence, measurements: Sequence[Measurement], hub: str) -> Phd:
+    listed = tuple(Specialization(*each) for each in specializations_of(evidence))
+    address = evidence.device.address
+    on_cable = isinstance(evidence, SerialFrame) and bool(address[0] & _LOCALLY_ADMINISTERED)
+    return Phd(
+        address=address,
+        name=evidence.device.name,
+        information=information_of(evidence),
+        specializations=listed or _kinds(measurements),
+        local_to=hub if on_cable else "",
+    )
+
+
+def _kinds(measurements: Iterable[Measurement]) -> tuple[Specialization, ...]:
+    """What kinds of device measure this."""
+    codes = {SPECIALIZATIONS[one.code] for one in measurements if one.code in SPECIALIZATIONS}
+    return tuple(map(Specialization, sorted(codes)))
 
 
 def translate_measurements(
@@ -135,8 +156,7 @@ def translate_measurements(
     time is taken at its word. Test data is labelled HTEST, and the Bundle is for reading, not for a patient's record.
     """
     if not phd.specializations:
-        kinds = sorted({SPECIALIZATIONS[one.code] for one in measurements if one.code in SPECIALIZATIONS})
-        phd = replace(phd, specializations=tuple(kinds))
+        phd = replace(phd, specializations=_kinds(measurements))
     run = _Run(phd=phd, gateway=gateway, patient=patient, identifier_key=identifier_key)
     for place, measurement in enumerate(measurements):
         try:
@@ -191,10 +211,9 @@ class _Run:
         kind = f"{int(measurement.code)}-{'-'.join(str(int(code)) for code in measurement.supplemental)}"
         # Counted among equals only, so that a decoder that learns to say more changes no identity.
         ordinal = self._counts[kind, stored] = self._counts.get((kind, stored), -1) + 1
-        stamp = measurement.device_time
-        told = stamp is not None and stamp.known and measurement.clock_set
+        dated = told(measurement)
         identifier = self._identifier(
-            f"{'stored' if told else 'reading'}\0{kind}\0{ordinal}\0", stored if told else whole
+            f"{'stored' if dated else 'reading'}\0{kind}\0{ordinal}\0", stored if dated else whole
         )
         time_stamp = None if timed.coincident is None else self._time_stamp(timed.coincident, stored)
         resource = observation(
@@ -224,9 +243,7 @@ class _Run:
     def _time_stamp(self, coincident: Coincident, stored: bytes) -> Entry:
         # One per reading of the device's clock; where it cannot be read, one per stamped measurement, however often sent.
         identifier = self._identifier("coincident\0", coincident.key or stored)
-        resource = coincident_time_stamp(
-            self._frame, identifier=identifier, phg=coincident.phg, phd=coincident.phd, offset=coincident.offset
-        )
+        resource = coincident_time_stamp(self._frame, coincident, identifier=identifier)
         return _observation_entry(resource, identifier)
 
     def _identifier(self, of: str, what: bytes) -> str:
@@ -245,10 +262,6 @@ def _observation_entry(resource: Resource, identifier: str) -> Entry:
             "ifNoneExist": f"identifier={OBSERVATION_IDENTIFIER}|{identifier}",
         },
     )
-
-
-# All readings of a connection have the same context.
-_information: Final = lru_cache(maxsize=256)(device_information)
 
 
 @lru_cache(maxsize=1024)

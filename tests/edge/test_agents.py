@@ -25,12 +25,12 @@ from wire import batch
 from wire.evidence import AgentContextKind, AgentReport, ClockState
 from wire.measurement import Measurement
 from wire.x73.agent import Agent
-from wire.x73.apdu import Aare, Abrt, Act, EventReport, PhdAssociation, Prst, decode_apdu
-from wire.x73.codes import Action, Attr, MetricSpec
+from wire.x73.apdu import Aare, Abrt, Act, Attribute, EventReport, PhdAssociation, Prst, decode_apdu
+from wire.x73.codes import Action, Attr, MetricSpec, Noti
 from wire.x73.dim import ATTRIBUTES, Configuration, attribute, encoded, read_all
 from wire.x73.events import Happening, Rejected, ReportConfirmed, TimeSet
 from wire.x73.mds import mds_attributes
-from wire.x73.reports import ConfigObject, decode_report
+from wire.x73.reports import ConfigObject, ObservationVar, PersonScan, decode_report
 from wire.x73.services import DataRequest, SegmentDataEvent, SegmentInfo
 from wire.x73.specializations import OXIMETER_0190, SPECIALIZATIONS, STANDARD
 from wire.x73.states import State
@@ -249,6 +249,21 @@ async def test_a_report_that_comes_before_the_mds_waits_for_it_and_not_for_long(
     association.receive(SESSION["rlrq"] + SESSION["aarq"] + SESSION["report"], 0.6)
     association.expire(0.6 + MDS_WAIT_S)
     assert [len(report.context) for report in hub.reports()] == [1, 0]
+
+
+async def test_a_unit_that_a_report_has_changed_goes_with_the_reports_after_it(tmp_path: Path) -> None:
+    hub = Hub(tmp_path)
+    link = operating(hub)
+    unit = Attribute(id=Attr.UNIT_CODE, value=b"\x02\x00")
+    value = Attribute(id=Attr.NU_VAL_OBS_BASIC, value=b"\xf3\xc5")
+    for attributes in ((value,), (unit, value), (value,)):
+        scan = PersonScan(person=None, variable=(ObservationVar(handle=1, attributes=attributes),))
+        link.agent.report((scan,), link.now, event_type=Noti.SCAN_REPORT_VAR)
+        link.run()
+    contexts = [report.context[1:] for report in hub.reports()]
+    assert contexts[:2] == [(), ()]
+    (changed,) = contexts[2]
+    assert (changed.kind, changed.value.hex(" ", 2)) == (AgentContextKind.OBJECT, "0001 0001 0006 0996 0002 0200")
 
 
 def stored() -> Store:

@@ -196,6 +196,18 @@ def test_another_machine_may_not(tmp_path: Path, host: str) -> None:
 # The files that it names
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        '[agents]\ntcp = "127.0.0.1:6024"',
+        '[[serial]]\nport = "/dev/x"\nformat = "20601"\naddress = "02:00:00:00:00:01"',
+    ],
+)
+def test_a_way_for_20601_agents_without_an_agent_is_a_fault(tmp_path: Path, way: str) -> None:
+    assert [fault.path for fault in faults_of(write(tmp_path, f"{GOOD}{way}\n"))] == ["agent"]
+    load(write(tmp_path, f'{GOOD}{way}\n[[agent]]\nsystem_id = "00:09:1F:FE:FF:80:12:34"\n'))
+
+
 def test_a_key_that_others_can_read_is_a_fault(home: Path) -> None:
     (home / "hub-key.pem").chmod(0o640)
     (fault,) = faults_of(write(home, GOOD), files=True)

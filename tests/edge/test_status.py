@@ -117,7 +117,7 @@ def test_danish_is_spoken_where_the_environment_asks_for_it(environment: dict[st
     [(0.4, "0 s"), (119.4, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"), (172800, "2 d"), (None, "?")],
 )
 def test_ages_are_short(seconds: float | None, expected: str) -> None:
-    assert status._age(seconds) == expected
+    assert status.age(seconds) == expected
 
 
 # What the store alone can tell

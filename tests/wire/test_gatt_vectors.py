@@ -101,7 +101,8 @@ RECORDS = {0x2A18, 0x2A34, 0x2A52, 0x2A9C, 0x2AA7, 0x2AA8, 0x2AA9, 0x2AAA, 0x2AA
 
 
 def copied(vector: Vector) -> bool:
-    return not vector.id.startswith("ours/") and "invalid" not in vector.expected
+    whole = {"invalid", "measurements", "described"}
+    return not vector.id.startswith("ours/") and not whole & vector.expected.keys()
 
 
 @pytest.mark.parametrize(

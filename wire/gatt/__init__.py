@@ -1,7 +1,7 @@
 """Bluetooth LE health characteristics: which there are, and what their values mean.
 
 `decode_reading` turns a reading into measurements: its value by the standard, with what its context adds (the session
-of a glucose sensor) and what its device does otherwise (`wire.quirks`). `decode` knows only a value, by the standard;
+of a glucose sensor, the record of a meter's context, the request for stored values) and what its device does otherwise (`wire.quirks`). `decode` knows only a value, by the standard;
 `describe` says for a technician what a value of the other kind (features, clock, device information) contains. All
 raise `DecodeError` and nothing else. Reserved flag bits are tolerated, as the specifications ask; bytes after the last
 flagged field are not.
@@ -21,6 +21,9 @@ from wire.gatt import (
     cgm,
     date_time,
     device_information,
+    elapsed_time,
+    enhanced_blood_pressure,
+    ghs,
     glucose,
     heart_rate,
     nonin,
@@ -32,7 +35,7 @@ from wire.gatt import (
 from wire.gatt.date_time import decode_current_time, decode_date_time
 from wire.gatt.device_information import DeviceInformation, PnpId
 from wire.gatt.quirky import corrected, quirk_of
-from wire.measurement import Measurement
+from wire.measurement import Measurement, MeasurementStatus
 from wire.quirks import AND_WEIGHT, NONIN_OXIMETRY
 from wire.services import (
     CLOCK,
@@ -87,6 +90,10 @@ _DECODERS: Final[Mapping[int | bytes, Callable[[bytes], tuple[Measurement, ...]]
     0x2A9C: body_composition.decode_body_composition,
     0x2A9D: weight.decode_weight,
     0x2AA7: cgm.decode_measurement,
+    0x2B34: enhanced_blood_pressure.decode_enhanced,
+    0x2B36: enhanced_blood_pressure.decode_record,
+    0x2B8B: ghs.decode_live,
+    0x2BDD: ghs.decode_stored,
     NONIN_OXIMETRY: nonin.decode_oximetry,
     AND_WEIGHT: weight.decode_and_weight,
 }
@@ -107,13 +114,20 @@ _DESCRIBERS: Final[Mapping[int, Callable[[bytes], dict[str, str | bool]]]] = {
     0x2AA9: cgm.describe_status,
     0x2AAA: cgm.describe_session_start,
     0x2AAB: cgm.describe_run_time,
+    0x2BF2: elapsed_time.describe_current,
+    0x2BF3: ghs.describe_features,
     **dict.fromkeys(device_information.TEXTS, device_information.describe_text),
     device_information.SYSTEM_ID: device_information.describe_system_id,
     device_information.PNP_ID: device_information.describe_pnp_id,
 }
 
 _PRESSURE: Final = 0x2A35
+_GLUCOSE: Final = 0x2A18
+_GLUCOSE_CONTEXT: Final = 0x2A34
 _CGM: Final = 0x2AA7
+# Requests to the Record Access Control Point that stand in the context of what was sent in answer: report, and GHSS's
+# combined report.
+_REPORT_STORED: Final = (b"\x01", b"\x07")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -141,22 +155,42 @@ def decode_reading(reading: Reading) -> tuple[Measurement, ...]:
     except OverflowError:
         raise DecodeError("the hub's clock was out of any calendar", 0) from None
     quirk = quirk_of(reading)
+    context = {item.characteristic: item.value for item in reading.context}
     if reading.characteristic == _PRESSURE and (quirk.big_endian or quirk.unflagged):
         found = blood_pressure.decode_blood_pressure(reading.value, quirk)
     elif reading.characteristic == _CGM:
-        found = _cgm(reading)
+        found = _cgm(reading.value, context)
+    elif reading.characteristic == _GLUCOSE_CONTEXT and _GLUCOSE in context:
+        found = _glucose_context(reading.value, context[_GLUCOSE])
     else:
         found = decode(reading.characteristic, reading.value)
-    return tuple(replace(measurement, received=received) for measurement in corrected(found, quirk))
+    found = corrected(found, quirk)
+    stored = context.get(RACP, b"")[:1] in _REPORT_STORED
+    return tuple(
+        replace(part, received=received, status=_stored(part.status) if stored else part.status) for part in found
+    )
 
 
-def _cgm(reading: Reading) -> tuple[Measurement, ...]:
+def _cgm(value: bytes, context: Mapping[int | bytes, bytes]) -> tuple[Measurement, ...]:
     """A glucose sensor's values with the time and kind that Session Start Time and Feature in the context tell."""
-    context = {item.characteristic: item.value for item in reading.context}
     start = feature = None
     # A context that does not decode costs what it would have told, never the values.
     with contextlib.suppress(DecodeError):
         start = cgm.decode_session_start(context[0x2AAA]) if 0x2AAA in context else None
     with contextlib.suppress(DecodeError):
         feature = cgm.decode_feature(context[0x2AA8]) if 0x2AA8 in context else None
-    return cgm.decode_records(reading.value, start=start, feature=feature)
+    return cgm.decode_records(value, start=start, feature=feature)
+
+
+def _glucose_context(value: bytes, record: bytes) -> tuple[Measurement, ...]:
+    """A meter's context with the time of its record, which stands in the reading's context; without, if it is another's."""
+    read = glucose.read_context(value)
+    with contextlib.suppress(DecodeError):
+        its = glucose.read_record(record)
+        if its.sequence == read.sequence:
+            return glucose.with_context(its, read)[len(its.measurements) :]
+    return read.measurements
+
+
+def _stored(status: tuple[MeasurementStatus, ...]) -> tuple[MeasurementStatus, ...]:
+    return status if MeasurementStatus.STORED in status else (*status, MeasurementStatus.STORED)

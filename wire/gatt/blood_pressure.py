@@ -15,13 +15,13 @@ from wire.nomenclature import Mdc
 from wire.numbers import decode_sfloat
 from wire.quirks import Quirk
 
-_KILOPASCAL: Final = 0x01
-_TIME_STAMP: Final = 0x02
-_PULSE_RATE: Final = 0x04
-_USER: Final = 0x08
-_STATUS: Final = 0x10
+KILOPASCAL: Final = 0x01
+TIME_STAMP: Final = 0x02
+PULSE_RATE: Final = 0x04
+USER: Final = 0x08
+STATUS_FIELD: Final = 0x10
 
-_USER_UNKNOWN: Final = 0xFF
+USER_UNKNOWN: Final = 0xFF
 
 # BLS 3.1.1.6: bits 3 and 4 are one number, the pulse rate range; its value 3 is reserved and says nothing.
 _PULSE_RANGE: Final = 0x18
@@ -48,6 +48,9 @@ FEATURES: Final = (
 )
 """BLS 3.3, by bit."""
 
+Tail: TypeAlias = tuple[DeviceTime | None, Decimal | Special | None, int | None, dict[int, bool]]
+"""What follows the pressures: time stamp, pulse rate, user and measurement status (as MDC bits)."""
+
 _QUESTIONABLE: Final = (MeasurementStatus.QUESTIONABLE,)
 _ONGOING: Final = (MeasurementStatus.ONGOING,)
 
@@ -56,11 +59,20 @@ def decode_blood_pressure(value: bytes, quirk: Quirk | None = None) -> tuple[Mea
     """Blood Pressure Measurement (2A35, BLS 3.1), or what a device with this quirk means by one."""
     reader = Reader(value)
     flags = reader.u8("flags")
-    unit = "kPa" if flags & _KILOPASCAL else "mm[Hg]"
+    unit = "kPa" if flags & KILOPASCAL else "mm[Hg]"
     systolic = reader.sfloat("systolic pressure")
     diastolic = reader.sfloat("diastolic pressure")
     mean = reader.sfloat("mean arterial pressure")
-    time, pulse, user, bits = _tail(reader, flags) if quirk is None else _quirky_tail(reader, flags, quirk)
+    tail = _tail(reader, flags) if quirk is None else _quirky_tail(reader, flags, quirk)
+    return pressures((systolic, diastolic, mean), unit, tail)
+
+
+def pressures(
+    three: tuple[Decimal | Special, Decimal | Special, Decimal | Special], unit: str, tail: Tail
+) -> tuple[Measurement, ...]:
+    """Systolic, diastolic and mean as one compound value, then pulse rate and measurement status where there are any."""
+    time, pulse, user, bits = tail
+    systolic, diastolic, mean = three
     pressure = Measurement(
         code=Mdc.PRESS_BLD_NONINV,
         components=(
@@ -82,7 +94,7 @@ def decode_intermediate_cuff_pressure(value: bytes) -> tuple[Measurement, ...]:
     cuff = reader.sfloat("cuff pressure")
     reader.take(4, "unused pressures")
     time, pulse, user, bits = _tail(reader, flags)
-    unit = "kPa" if flags & _KILOPASCAL else "mm[Hg]"
+    unit = "kPa" if flags & KILOPASCAL else "mm[Hg]"
     pressure = numeric(Mdc.PRESS_CUFF, cuff, unit, device_time=time, status=_ONGOING, user=user)
     return (pressure, *_pulse_and_status(pulse, bits, time, user, _ONGOING))
 
@@ -95,39 +107,37 @@ def describe_feature(value: bytes) -> dict[str, str | bool]:
     return {name: bool(supported >> bit & 1) for bit, name in enumerate(FEATURES)}
 
 
-_Tail: TypeAlias = tuple[DeviceTime | None, Decimal | Special | None, int | None, dict[int, bool]]
-
-
-def _tail(reader: Reader, flags: int) -> _Tail:
+def _tail(reader: Reader, flags: int) -> Tail:
     """The fields that both characteristics share: time stamp, pulse rate, user and measurement status."""
-    time = read_date_time(reader) if flags & _TIME_STAMP else None
-    pulse = reader.sfloat("pulse rate") if flags & _PULSE_RATE else None
-    user = reader.u8("user index") if flags & _USER else _USER_UNKNOWN
-    word = reader.u16("measurement status") if flags & _STATUS else 0
+    time = read_date_time(reader) if flags & TIME_STAMP else None
+    pulse = reader.sfloat("pulse rate") if flags & PULSE_RATE else None
+    user = reader.u8("user index") if flags & USER else USER_UNKNOWN
+    word = reader.u16("measurement status") if flags & STATUS_FIELD else 0
     reader.end()
-    return time, pulse, None if user == _USER_UNKNOWN else user, _bits(word)
+    return time, pulse, None if user == USER_UNKNOWN else user, status_bits(word)
 
 
-def _quirky_tail(reader: Reader, flags: int, quirk: Quirk) -> _Tail:
+def _quirky_tail(reader: Reader, flags: int, quirk: Quirk) -> Tail:
     """The same from a device that sends some of it most significant byte first, or a field without its flag."""
-    time = read_date_time(reader) if flags & _TIME_STAMP else None
+    time = read_date_time(reader) if flags & TIME_STAMP else None
     pulse = word = None
-    if flags & _PULSE_RATE:
+    if flags & PULSE_RATE:
         raw = reader.u16("pulse rate")
         pulse = decode_sfloat(_swapped(raw) if "pulse" in quirk.big_endian else raw)
-    user = reader.u8("user index") if flags & _USER or "user" in quirk.unflagged else _USER_UNKNOWN
-    if flags & _STATUS:
+    user = reader.u8("user index") if flags & USER or "user" in quirk.unflagged else USER_UNKNOWN
+    if flags & STATUS_FIELD:
         raw = reader.u16("measurement status")
         word = _swapped(raw) if "status" in quirk.big_endian else raw
     reader.end()
-    return time, pulse, None if user == _USER_UNKNOWN else user, _bits(word or 0)
+    return time, pulse, None if user == USER_UNKNOWN else user, status_bits(word or 0)
 
 
 def _swapped(word: int) -> int:
     return word >> 8 | (word & 0xFF) << 8
 
 
-def _bits(word: int) -> dict[int, bool]:
+def status_bits(word: int) -> dict[int, bool]:
+    """Measurement status (BLS 3.1.1.6) as MDC bits."""
     if word & _PULSE_RANGE == _PULSE_RANGE:
         word &= ~_PULSE_RANGE
     return {bit: True for bit in range(len(STATUS)) if word >> bit & 1} if word else {}

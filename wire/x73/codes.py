@@ -5,6 +5,7 @@ behind docs/wire.md; base-offset time against two further nomenclature files (26
 """
 
 from enum import IntEnum, IntFlag
+from typing import Final
 
 
 class Partition(IntEnum):
@@ -242,6 +243,25 @@ NO_RELATIVE_TIME = 0xFFFF_FFFF
 AGENT_INITIATED = 0xF000
 UNKNOWN_PERSON = 0xFFFF
 """A.11.3: the agent does not know whose value it is."""
+LASTING: Final = frozenset(
+    {
+        Attr.ID_TYPE,
+        Attr.ID_PHYSIO,
+        Attr.ID_PHYSIO_LIST,
+        Attr.METRIC_ID_PART,
+        Attr.ENUM_OBS_VAL_PART,
+        Attr.UNIT_CODE,
+        Attr.SUPPLEMENTAL_TYPES,
+        Attr.METRIC_SPEC_SMALL,
+        Attr.SA_SPECN,
+        Attr.SCALE_SPECN_I8,
+        Attr.SCALE_SPECN_I16,
+        Attr.SCALE_SPECN_I32,
+        Attr.TIME_PD_SAMP,
+        Attr.ATTRIBUTE_VAL_MAP,
+    }
+)
+"""What describes an object, as against one observation of it."""
 
 
 def code32(partition: int, term: int) -> int:

@@ -13,13 +13,13 @@ from typing import Final
 
 from wire.errors import DecodeError
 from wire.measurement import DeviceTime, Measurement
-from wire.x73.codes import Attr
+from wire.x73.codes import LASTING, Attr
 from wire.x73.dim import HANDLE_MAPS, VALUE_MAP, Configuration, DimObject, read_all
 from wire.x73.mder import U32, Reader, Tolerance, Tolerated
 from wire.x73.reports import MapEntry, ObservationVar, PersonScan, ScanReport
 from wire.x73.services import SegmentEntryMap, SegmentStatics
 from wire.x73.times import ABSOLUTE_BYTES, RELATIVE_TICK_US, decode_absolute, decode_base_offset, relative_to
-from wire.x73.values import CONTENTS, FRAMING, LASTING, Content, Layout, Metric, measure
+from wire.x73.values import CONTENTS, FRAMING, Content, Layout, Metric, measure
 
 _WRAP_TICKS: Final = 1 << 32
 _WRAP_US: Final = 1 << 64

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from wire.errors import DecodeError
 from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Samples, Special
 from wire.numbers import decode_float, decode_sfloat
-from wire.x73.codes import Attr, MetricSpec, code32
+from wire.x73.codes import LASTING, Attr, MetricSpec, code32
 from wire.x73.dim import CODES, TYPES, read_all, unit_code
 from wire.x73.mder import FLOAT, U16, U32, ListOf, Reader, Struct, Tolerance, Unsigned8, Unsigned16
 from wire.x73.reports import MapEntry, Type
@@ -36,25 +36,6 @@ STATUS: Final[Mapping[int, MeasurementStatus]] = MappingProxyType(
 )
 """MeasurementStatus (A.3.2); the last two as ISO/IEEE 11073-10201 uses bits 14 and 15."""
 
-LASTING: Final = frozenset(
-    {
-        Attr.ID_TYPE,
-        Attr.ID_PHYSIO,
-        Attr.ID_PHYSIO_LIST,
-        Attr.METRIC_ID_PART,
-        Attr.ENUM_OBS_VAL_PART,
-        Attr.UNIT_CODE,
-        Attr.SUPPLEMENTAL_TYPES,
-        Attr.METRIC_SPEC_SMALL,
-        Attr.SA_SPECN,
-        Attr.SCALE_SPECN_I8,
-        Attr.SCALE_SPECN_I16,
-        Attr.SCALE_SPECN_I32,
-        Attr.TIME_PD_SAMP,
-        Attr.ATTRIBUTE_VAL_MAP,
-    }
-)
-"""What describes an object, as against one observation of it."""
 
 FRAMING: Final = frozenset(
     {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.fhir.codes import BLUETOOTH, EUI64, HUB_IDENTIFIER
-from bridge.fhir.devices import Gateway, Phd, phd_device, phg_device
+from bridge.fhir.devices import Gateway, Phd, Specialization, phd_device, phg_device
 from tests.bridge.fhir.corpus import INFORMATION, SYSTEM_ID
 from wire.gatt.device_information import DeviceInformation, device_information
 
@@ -18,7 +18,11 @@ def versions(resource: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_device_is_known_by_its_system_id_as_the_guide_writes_it() -> None:
-    phd = Phd(address=ADDRESS, information=device_information((*INFORMATION, SYSTEM_ID)), specializations=(528388,))
+    phd = Phd(
+        address=ADDRESS,
+        information=device_information((*INFORMATION, SYSTEM_ID)),
+        specializations=(Specialization(528388),),
+    )
     resource = phd_device(phd)
     (identifier,) = resource["identifier"]
     assert (identifier["system"], identifier["value"]) == (EUI64, "FE-ED-AB-EE-DE-AD-77-C3")

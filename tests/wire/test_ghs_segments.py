@@ -1,0 +1,66 @@
+"""Segments of a health observation: a whole message, or nothing and a count."""
+
+import random
+
+import pytest
+
+from tests.wire.vectors import load
+from wire.gatt import decode
+from wire.ghs_segments import MAX_MESSAGE, Segments
+
+(WHOLE,) = (vector.value for vector in load("gatt.json") if vector.id == "st/ghs_compound")
+
+
+def cut(message: bytes, size: int, counter: int = 0) -> list[bytes]:
+    """The notifications of a message with so many bytes of it in each."""
+    pieces = [message[at : at + size] for at in range(1, len(message), size)]
+    last = len(pieces) - 1
+    return [
+        bytes(((counter + at) % 64 << 2 | (at == last) << 1 | (at == 0),)) + piece for at, piece in enumerate(pieces)
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 19, 20, 55, 56, 200])
+@pytest.mark.parametrize("counter", [0, 62])
+def test_a_message_is_whole_again_however_it_was_cut(size: int, counter: int) -> None:
+    segments = Segments()
+    *before, message = [segments.receive(each) for each in cut(WHOLE, size, counter)]
+    assert before == [None] * len(before)
+    assert message is not None
+    assert decode(0x2B8B, message) == decode(0x2B8B, WHOLE)
+    assert segments.dropped == 0
+
+
+def test_a_message_in_one_notification_is_itself() -> None:
+    assert Segments().receive(WHOLE) == WHOLE
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2, 3])
+def test_a_lost_segment_costs_its_message_and_not_the_next(lost: int) -> None:
+    segments = Segments()
+    first = cut(WHOLE, 14)
+    assert len(first) == 4
+    del first[lost]
+    assert [segments.receive(each) for each in first] == [None] * 3
+    assert segments.receive(WHOLE) == WHOLE
+    assert segments.dropped > 0
+
+
+def test_a_segment_twice_or_a_message_longer_than_a_value_is_dropped() -> None:
+    segments = Segments()
+    one, two, *rest = cut(WHOLE, 14)
+    assert [segments.receive(each) for each in (one, two, two, *rest)] == [None] * 5
+    assert segments.dropped == 4
+    long = cut(bytes(MAX_MESSAGE + 1), 100)
+    assert [segments.receive(each) for each in long] == [None] * len(long)
+    assert len(segments.receive(cut(bytes(MAX_MESSAGE), 511)[0]) or b"") == MAX_MESSAGE
+    assert segments.receive(b"") is None
+
+
+def test_noise_never_breaks_the_joining() -> None:
+    source = random.Random(0x1840)  # noqa: S311  (test data, not keys)
+    segments = Segments()
+    for _ in range(20_000):
+        message = segments.receive(source.randbytes(source.getrandbits(5)))
+        assert message is None or (message[0] & 3 == 3 and len(message) <= MAX_MESSAGE)
+    assert segments.receive(WHOLE) == WHOLE

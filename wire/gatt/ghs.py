@@ -1,0 +1,263 @@
+"""Generic health sensor: Live (2B8B) and Stored (2BDD) Health Observations and Features (2BF3), Bluetooth GHSS 1.0.
+
+An observation says by itself what it is, in which unit and when: class, length, flags, then what the flags name, then
+the value. A bundle holds several, which take from it what they do not say themselves. Codes are whole MDC codes, units
+are terms of partition 4; a unit without a UCUM one is kept as an annotation with its code.
+
+Told are numbers, coded values and compounds of both. Strings, sample arrays, state and event masks and TLVs are read
+to their last byte and reported as `unsupported`: strings and TLVs have no place in a `Measurement`, and of the other
+two no public source says whether a sample is signed, or which end the bits are counted from. The evidence keeps them.
+Of the header, what derives from what, object ids and the duration have no place in a `Measurement` either.
+
+A message longer than one notification comes in segments; `wire.ghs_segments` joins them before they are evidence.
+
+Layout: GHSS 1.0 as in Realtek's ghss_gatt_svc.h and ST's STM32WBA-BLE-GenericHealthSensor ghs_app.c, which agree in all
+but what a length counts: ST's count what follows the length, and so did Philips' client and server of the drafts.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from wire.errors import DecodeError
+from wire.gatt.elapsed_time import read_elapsed_time
+from wire.gatt.reader import Reader
+from wire.measurement import DeviceTime, Measurement, MeasurementStatus, numeric
+from wire.nomenclature import UCUM, refid
+
+_NUMERIC: Final = 1
+_DISCRETE: Final = 2
+_STRING: Final = 3
+_SAMPLES: Final = 4
+_DISCRETE_EVENTS: Final = 5
+_STATES: Final = 6
+_COMPOUND: Final = 7
+_TLV: Final = 8
+_BUNDLE: Final = 255
+CLASSES: Final = frozenset({*range(_NUMERIC, _TLV + 1), _BUNDLE})
+
+_TYPE: Final = 0x0001
+_TIME_STAMP: Final = 0x0002
+_DURATION: Final = 0x0004
+_STATUS: Final = 0x0008
+_ID: Final = 0x0010
+_PATIENT: Final = 0x0020
+_SUPPLEMENTAL: Final = 0x0040
+_DERIVED_FROM: Final = 0x0080
+_MEMBER_OF: Final = 0x0100
+_TLVS: Final = 0x0200
+
+_WHOLE: Final = 0x03
+_USER_UNKNOWN: Final = 0xFF
+_UNITS: Final = 4 << 16
+_MOST: Final = 64
+"""Components of a value, or codes of supplemental information: measurement JSON takes no more."""
+
+STATUS: Final = {
+    0: MeasurementStatus.INVALID,
+    1: MeasurementStatus.QUESTIONABLE,
+    2: MeasurementStatus.NOT_AVAILABLE,
+    3: MeasurementStatus.CALIBRATING,
+    4: MeasurementStatus.TEST_DATA,
+    5: MeasurementStatus.EARLY_ESTIMATE,
+    6: MeasurementStatus.MANUALLY_ENTERED,
+    7: MeasurementStatus.SETTING,
+    14: MeasurementStatus.THRESHOLD_ERROR,
+    15: MeasurementStatus.THRESHOLDING_DISABLED,
+}
+"""Measurement status, by bit; bits 8 to 13 are reserved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    """What an observation, or the bundle around it, says of its value."""
+
+    type: int | None = None
+    time: DeviceTime | None = None
+    clock_set: bool = True
+    status: tuple[MeasurementStatus, ...] = ()
+    user: int | None = None
+    supplemental: tuple[int, ...] = ()
+
+
+def decode_live(value: bytes) -> tuple[Measurement, ...]:
+    """Live Health Observations (2B8B): one whole message."""
+    reader = _message(value)
+    found = _observation(reader, _Header(), bundled=False)
+    reader.end()
+    return tuple(found)
+
+
+def decode_stored(value: bytes) -> tuple[Measurement, ...]:
+    """Stored Health Observations (2BDD): one whole message, whose record number is for the RACP and not told."""
+    reader = _message(value)
+    reader.u32("record number")
+    found = _observation(reader, _Header(status=(MeasurementStatus.STORED,)), bundled=False)
+    reader.end()
+    return tuple(found)
+
+
+def describe_features(value: bytes) -> dict[str, str | bool]:
+    """Health Sensor Features (2BF3): the types of observations, and the specializations where they are told."""
+    reader = Reader(value)
+    flags = reader.u8("flags")
+    types = [reader.u32("observation type") for _ in range(reader.u8("count of types"))]
+    described: dict[str, str | bool] = {"observations": ", ".join(refid(code) or str(code) for code in types)}
+    if flags & 1:
+        specializations = []
+        for _ in range(reader.u8("count of specializations")):
+            code = 8 << 16 | reader.u16("specialization")
+            specializations.append(f"{refid(code) or code} version {reader.u8('version')}")
+        described["specializations"] = ", ".join(specializations)
+    reader.end()
+    return described
+
+
+def _message(value: bytes) -> Reader:
+    reader = Reader(value)
+    header = reader.u8("segmentation header")
+    if header & _WHOLE != _WHOLE:
+        raise DecodeError("one segment of several: the message is not whole", 0)
+    return reader
+
+
+def _observation(reader: Reader, around: _Header, *, bundled: bool) -> list[Measurement]:
+    at = reader.offset
+    kind = reader.u8("observation class")
+    length = reader.u16("length")
+    if kind not in CLASSES or (bundled and kind == _BUNDLE):
+        raise DecodeError(f"no observation class {kind} here", at)
+    if length > reader.remaining:
+        raise DecodeError(f"an observation of {length} bytes, {reader.remaining} left", at + 1)
+    end = reader.offset + length
+    header = _header(reader, around)
+    if kind == _BUNDLE:
+        found = []
+        for _ in range(reader.u8("count of observations")):
+            found += _observation(reader, header, bundled=True)
+    elif header.type is None:
+        raise DecodeError("an observation without a type", at + 3)
+    else:
+        found = [_with(header, _value(reader, kind, header.type))]
+    if reader.offset != end:
+        raise DecodeError(f"an observation of {length} bytes does not fit its fields", at + 1)
+    return found
+
+
+def _header(reader: Reader, around: _Header) -> _Header:
+    flags = reader.u16("flags")
+    code = _code(reader, "observation type") if flags & _TYPE else around.type
+    time, clock_set = around.time, around.clock_set
+    if flags & _TIME_STAMP:
+        elapsed = read_elapsed_time(reader)
+        time, clock_set = elapsed.time, elapsed.clock_set
+    if flags & _DURATION:
+        reader.float32("duration")
+    status = around.status
+    if flags & _STATUS:
+        word = reader.u16("measurement status")
+        status += tuple(state for bit, state in STATUS.items() if word >> bit & 1 and state not in status)
+    if flags & _ID:
+        reader.u32("observation id")
+    user = around.user
+    if flags & _PATIENT:
+        index = reader.u8("patient")
+        user = None if index == _USER_UNKNOWN else index
+    supplemental = around.supplemental
+    if flags & _SUPPLEMENTAL:
+        supplemental += tuple(_codes(reader, "supplemental information"))
+    for flag, what in ((_DERIVED_FROM, "derived from"), (_MEMBER_OF, "member of")):
+        if flags & flag:
+            reader.take(4 * reader.u8(f"count of {what}"), what)
+    if flags & _TLVS:
+        _skip_tlvs(reader)
+    return _Header(type=code, time=time, clock_set=clock_set, status=status, user=user, supplemental=supplemental)
+
+
+def _with(header: _Header, measurement: Measurement) -> Measurement:
+    return replace(
+        measurement,
+        device_time=header.time,
+        clock_set=header.clock_set,
+        status=header.status,
+        user=header.user,
+        supplemental=header.supplemental,
+    )
+
+
+def _value(reader: Reader, kind: int, code: int) -> Measurement:
+    if kind == _NUMERIC:
+        unit = _ucum(_UNITS | reader.u16("unit"))
+        return numeric(code, reader.float32("value"), unit)
+    if kind == _DISCRETE:
+        return Measurement(code=code, coded=_code(reader, "coded value"))
+    if kind == _DISCRETE_EVENTS:
+        parts = tuple(Measurement(code=code, coded=event) for event in _codes(reader, "event"))
+        return Measurement(code=code, components=parts) if parts else Measurement(code=code, absent="unknown")
+    if kind == _COMPOUND:
+        at = reader.offset
+        parts = tuple(_component(reader) for _ in range(reader.u8("count of components")))
+        if not parts:
+            raise DecodeError("a compound without components", at)
+        return Measurement(code=code, components=parts)
+    _skip(reader, kind)
+    return Measurement(code=code, absent="unsupported")
+
+
+def _ucum(unit: int) -> str:
+    if (known := UCUM.get(unit)) is not None:
+        return known
+    # Rare units stand beside the 20601 codec, which no decoding of GATT loads.
+    from wire.x73.units import ucum  # noqa: PLC0415
+
+    return ucum(unit)
+
+
+def _component(reader: Reader) -> Measurement:
+    code = _code(reader, "component type")
+    at = reader.offset
+    kind = reader.u8("component class")
+    if kind not in CLASSES or kind >= _COMPOUND:
+        raise DecodeError(f"no component class {kind}", at)
+    part = _value(reader, kind, code)
+    # A component has no components of its own: several events at once are one coded value only if there is one.
+    if part.components:
+        return part.components[0] if len(part.components) == 1 else Measurement(code=code, absent="unsupported")
+    return part
+
+
+def _skip(reader: Reader, kind: int) -> None:
+    """Read a value that is not told to its end."""
+    if kind == _STRING:
+        reader.take(reader.u16("length of the string"), "string")
+    elif kind == _SAMPLES:
+        reader.take(2 + 4 + 4 + 4 + 1, "unit, scale, offset, period and samples per period")
+        size = reader.u8("bytes per sample")
+        reader.take(size * reader.u32("count of samples"), "samples")
+    elif kind == _STATES:
+        reader.take(3 * reader.u8("size of the masks"), "masks")
+    else:
+        _skip_tlvs(reader)
+
+
+def _skip_tlvs(reader: Reader) -> None:
+    for _ in range(reader.u8("count of TLVs")):
+        reader.u32("TLV type")
+        length = reader.u16("TLV length")
+        reader.u8("TLV format")
+        reader.take(length, "TLV value")
+
+
+def _codes(reader: Reader, what: str) -> list[int]:
+    at = reader.offset
+    count = reader.u8(f"count of {what}")
+    if count > _MOST:
+        raise DecodeError(f"{count} codes of {what}", at)
+    return [_code(reader, what) for _ in range(count)]
+
+
+def _code(reader: Reader, what: str) -> int:
+    at = reader.offset
+    code = reader.u32(what)
+    if not code:
+        raise DecodeError(f"{what} 0 is no MDC code", at)
+    return code
