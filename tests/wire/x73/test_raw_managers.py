@@ -26,6 +26,7 @@ from wire.x73.mds import mds_attributes
 from wire.x73.reports import PersonScan
 from wire.x73.specializations import SPECIALIZATIONS
 from wire.x73.states import State
+from wire.x73.store import Store
 
 
 def number(code: int, unit: int, *kinds: tuple[int, int], parts: tuple[int, ...] = ()) -> Declared:
@@ -102,7 +103,7 @@ class Pair:
             specialization, system_id=AGENT_ID, config_id=self.configuration.config_id, model="Sim", clock=CLOCK
         )
         profile = AgentProfile(system_id=AGENT_ID, configurations=(self.configuration,), mds=mds)
-        stores = ()
+        stores: tuple[Store, ...] = ()
         if store:
             self.shown = history(number)
             entries = tuple(absolute(CLOCK) + b"".join(each.data for each in shown) for shown in self.shown)
