@@ -5,7 +5,8 @@
    would be called all day, with its battery and the radio's time.
 3. But at once, all the same, if it had gone in between: it has been switched on again.
 4. What is seen during a session says nothing: BlueZ reports a change of state as it reports an advertisement.
-5. A sighting is acted on while it is fresh. Calling a device that has left keeps the radio busy for nothing.
+5. A device that goes on advertising when it has nothing to say (`wire.quirks`) is left alone for as long as it does.
+6. A sighting is acted on while it is fresh. Calling a device that has left keeps the radio busy for nothing.
 """
 
 from typing import Final
@@ -51,9 +52,9 @@ class Attention:
         self._busy = True
         self._fresh = False
 
-    def ended(self, now: float, *, readings: int) -> None:
+    def ended(self, now: float, *, readings: int, ignore_s: float = 0.0) -> None:
         """The session is over; a connection that did not come about is a session without readings."""
         self._busy = False
         self.last_seen = now
         self._pause_s = 0.0 if readings else min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
-        self._hold_until = now + self._pause_s
+        self._hold_until = now + max(self._pause_s, ignore_s)

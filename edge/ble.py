@@ -245,6 +245,7 @@ class BleakLink:
                         readable="read" in theirs.properties,
                         notifies=not {"notify", "indicate"}.isdisjoint(theirs.properties),
                         writable="write" in theirs.properties,
+                        service=parse_uuid(theirs.service_uuid),
                     )
                 )
                 self._theirs[handle] = theirs

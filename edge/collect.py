@@ -3,14 +3,7 @@
 One task scans without a pause; one task per listed device waits until `edge.attention` says that it is due, takes one
 of few slots, and holds one session:
 
-    connect and discover -> read context -> subscribe -> collect -> disconnect
-
-Context (device information, features, the device's clock) comes before the subscription, because a device may send
-everything it has stored the moment it is subscribed to, and each of those readings shall carry it.
-
-A notified value is committed to the outbox inside the radio's callback, before anything else is done or counted; the
-next one waits. So readings are stored in the order of arrival, and a killed hub has lost none that it counted. What
-the outbox cannot take at the moment (a full disk) is held in memory, in order, and tried again each second.
+    connect and discover -> `edge.session` -> disconnect
 
 Every wait ends, every radio fault is expected, and none of them ends the hub.
 """
@@ -25,16 +18,13 @@ from edge.attention import Attention
 from edge.collects import DeviceState
 from edge.intake import Intake
 from edge.log import address_hash, event
-from edge.radio import Characteristic, Link, Radio, RadioError, Sighting
-from wire.batch import encode_reading
-from wire.evidence import Clock, Context, Device, Reading
-from wire.services import CLOCK, DEVICE_INFORMATION, MEASUREMENTS, SERVICES, short_uuid
+from edge.radio import Link, Radio, RadioError, Sighting
+from edge.records import Memory
+from edge.session import Session, Tally, reason_of
+from wire.evidence import Clock
 
 CONNECT_S: Final = 30.0
 """BlueZ itself gives up after about 20 s; discovery over a weak link takes a few more."""
-CONTEXT_S: Final = 6.0
-"""For all context together: a dozen reads take 1 s, and the measurement matters more."""
-SUBSCRIBE_S: Final = 5.0
 CLOSE_S: Final = 4.0
 """Also what one session may cost at SIGTERM."""
 TICK_S: Final = 5.0
@@ -44,12 +34,6 @@ DEAF_TICKS: Final = 4
 FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 10.0
 """An adapter that comes back is used that soon."""
-MAX_CONTEXT: Final = 32
-"""wire.batch takes no more."""
-MAX_NAME_BYTES: Final = 248
-"""A Bluetooth device name (Core 5.4 Vol 3 Part C 12.1)."""
-
-_CONTEXT: Final = frozenset(DEVICE_INFORMATION) | {uuid for service in SERVICES.values() for uuid in service.context}
 
 
 class _Listed:
@@ -63,12 +47,9 @@ class _Listed:
         self.news = asyncio.Event()
         self.connected = False
         self.sessions = 0
-        self.readings = 0
-        """Stored, since the hub started."""
-        self.brought = 0
-        """Received in this session."""
-        self.read_at: float | None = None
-        self.heard_at = 0.0
+        self.tally = Tally()
+        self.session: Session | None = None
+        """The last one, while it is of interest."""
 
 
 class Collector:
@@ -81,16 +62,18 @@ class Collector:
         devices: Iterable[tuple[bytes, str]],
         intake: Intake,
         now: Callable[[], Clock],
+        memory: Memory | None = None,
         idle_timeout_s: float = 30.0,
         connections: int = 4,
     ) -> None:
-        """`devices`: address and label of each."""
+        """`devices`: address and label of each. Without a `memory` every stored record is taken each time."""
         self._radio = radio
         self._listed: dict[bytes, _Listed] = {}
         self._attending: dict[bytes, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self.intake = intake
         self._now = now
+        self._memory = memory
         self._idle_timeout_s = idle_timeout_s
         self._slots = asyncio.Semaphore(connections)
         self.scanning = False
@@ -126,10 +109,13 @@ class Collector:
                 device=listed.hash,
                 label=listed.label,
                 connected=listed.connected,
-                readings=listed.readings,
+                readings=listed.tally.readings,
                 sessions=listed.sessions,
                 seen_s=ago(listed.attention.last_seen),
-                read_s=ago(listed.read_at),
+                read_s=ago(listed.tally.read_at),
+                records=listed.tally.records,
+                clock_off_s=listed.tally.clock_off_s,
+                clock_set_s=ago(listed.tally.clock_set_at),
             )
             for listed in self._listed.values()
         )
@@ -206,13 +192,20 @@ class Collector:
                 if listed.attention.due(loop.time()) is None:
                     continue  # it has gone while others were read
                 listed.attention.begun()
-                listed.brought = 0
+                listed.session = None
                 try:
                     await self._session(listed)
                 except Exception as error:  # noqa: BLE001  the task boundary: one device's session never ends the hub
                     event("session_broke", logging.ERROR, device=listed.hash, error=type(error).__name__)
                 finally:
-                    listed.attention.ended(loop.time(), readings=listed.brought)
+                    self._ended(listed)
+
+    def _ended(self, listed: _Listed) -> None:
+        now, session = asyncio.get_running_loop().time(), listed.session
+        if session is None:
+            listed.attention.ended(now, readings=0)
+        else:
+            listed.attention.ended(now, readings=session.brought, ignore_s=session.quirk.ignore_after_s)
 
     async def _until_due(self, listed: _Listed) -> None:
         loop = asyncio.get_running_loop()
@@ -236,126 +229,54 @@ class Collector:
                 link = await self._radio.connect(listed.sighting)
         except (RadioError, TimeoutError) as error:
             event(
-                "device_not_reached", logging.WARNING, device=listed.hash, reason=_reason(error), detail=_detail(error)
+                "device_not_reached",
+                logging.WARNING,
+                device=listed.hash,
+                reason=reason_of(error),
+                detail=_detail(error),
             )
             return
         listed.connected = True
         listed.sessions += 1
         event("device_connected", device=listed.hash, elapsed_ms=_ms(loop.time() - begun))
+        listed.session = session = Session(
+            link=link,
+            sighting=listed.sighting,
+            named=listed.hash,
+            tally=listed.tally,
+            intake=self.intake,
+            memory=self._memory,
+            now=self._now,
+            idle_timeout_s=self._idle_timeout_s,
+        )
         try:
-            ended = await self._read(listed, link)
+            ended = await session.run()
         except (RadioError, TimeoutError) as error:
-            ended, reason = ("device", "") if link.gone.is_set() else ("fault", _reason(error))
+            ended, reason = ("device", "") if link.gone.is_set() else ("fault", reason_of(error))
         finally:
             listed.connected = False
-            await self._close(listed, link)
+            await self._close(listed, link, forget=session.quirk.bond == "drop")
             event(
                 "session_ended",
                 logging.WARNING if ended == "fault" else logging.INFO,
                 device=listed.hash,
-                readings=listed.brought,
+                readings=session.brought,
                 ended=ended,
                 **({"reason": reason} if reason else {}),
                 elapsed_ms=_ms(loop.time() - begun),
             )
 
-    async def _read(self, listed: _Listed, link: Link) -> str:
-        """From discovered to the end of the session; who ended it."""
-        loop = asyncio.get_running_loop()
-        context = await self._read_context(listed, link)
-        name = listed.sighting.name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
-        device = Device(address=listed.sighting.address, random=listed.sighting.random, name=name)
-        listed.heard_at = loop.time()
-        subscribed = 0
-        fault: RadioError | TimeoutError | None = None
-        for characteristic in link.characteristics:
-            if characteristic.uuid not in MEASUREMENTS or not characteristic.notifies:
-                continue
-            received = self._receiver(listed, device, characteristic, context)
-            try:
-                async with asyncio.timeout(SUBSCRIBE_S):
-                    await link.subscribe(characteristic, received)
-                subscribed += 1
-            except (RadioError, TimeoutError) as error:
-                fault = error
-                if link.gone.is_set():
-                    break
-        if not subscribed:
-            raise fault or RadioError("nothing-to-measure")
-        while True:
-            heard_at = listed.heard_at
-            try:
-                async with asyncio.timeout_at(heard_at + self._idle_timeout_s):
-                    await link.gone.wait()
-                    return "device"
-            except TimeoutError:
-                if listed.heard_at == heard_at:
-                    return "idle"
-
-    async def _read_context(self, listed: _Listed, link: Link) -> tuple[Context, ...]:
-        context: list[Context] = []
-        unread = 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CONTEXT_S):
-                for characteristic in _context_of(link.characteristics):
-                    try:
-                        value = await link.read(characteristic)
-                    except RadioError:
-                        if link.gone.is_set():
-                            raise
-                        unread += 1
-                        continue
-                    mono_us = self._now().mono_us
-                    context.append(Context(characteristic=characteristic.uuid, mono_us=mono_us, value=value))
-        if unread:
-            event("context_unread", logging.WARNING, device=listed.hash, count=unread)
-        return tuple(context)
-
-    async def _close(self, listed: _Listed, link: Link) -> None:
+    async def _close(self, listed: _Listed, link: Link, *, forget: bool) -> None:
         try:
             async with asyncio.timeout(CLOSE_S):
+                if forget:
+                    with contextlib.suppress(RadioError):  # there may be no bond any more
+                        await link.forget()
                 await link.close()
         except (RadioError, TimeoutError) as error:
             event(
-                "disconnect_failed", logging.WARNING, device=listed.hash, reason=_reason(error), detail=_detail(error)
+                "disconnect_failed", logging.WARNING, device=listed.hash, reason=reason_of(error), detail=_detail(error)
             )
-
-    # One reading
-
-    def _receiver(
-        self, listed: _Listed, device: Device, characteristic: Characteristic, context: tuple[Context, ...]
-    ) -> Callable[[bytes], None]:
-        loop = asyncio.get_running_loop()
-        name = short_uuid(characteristic.uuid)
-
-        def received(value: bytes) -> None:
-            reading = Reading(
-                device=device, received=self._now(), characteristic=characteristic.uuid, value=value, context=context
-            )
-            seq = self.intake.take(encode_reading(reading))
-            listed.heard_at = loop.time()
-            listed.brought += 1
-            if seq is not None:
-                listed.readings += 1
-                listed.read_at = listed.heard_at
-                event("reading_stored", device=listed.hash, characteristic=name, bytes=len(value), seq=seq)
-
-        return received
-
-
-def _context_of(characteristics: Iterable[Characteristic]) -> list[Characteristic]:
-    """What to read before measuring, each once; the clock last, because it matters when it is read."""
-    readable: dict[int | bytes, Characteristic] = {}
-    for characteristic in characteristics:
-        if characteristic.readable:
-            readable.setdefault(characteristic.uuid, characteristic)
-    chosen = [readable[uuid] for uuid in readable if uuid in _CONTEXT]
-    clock = next((readable[uuid] for uuid in CLOCK if uuid in readable), None)
-    return [*chosen[: MAX_CONTEXT - 1], *([clock] if clock else [])]
-
-
-def _reason(error: RadioError | TimeoutError) -> str:
-    return error.reason if isinstance(error, RadioError) else "timeout"
 
 
 def _detail(error: RadioError | TimeoutError) -> str:

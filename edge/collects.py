@@ -15,6 +15,12 @@ class DeviceState:
     sessions: int
     seen_s: float | None
     read_s: float | None
+    records: int = 0
+    """Of the readings, those that the device had kept and was asked for."""
+    clock_off_s: float | None = None
+    """How far its clock was ahead of the hub's when last read."""
+    clock_set_s: float | None = None
+    """Since when it has the hub's time."""
 
 
 class Collects(Protocol):

@@ -23,12 +23,16 @@ class FakePeripheral:
     `when_written` is called with each write before it is answered. `faults` maps a step ("connect", "read", "write",
     "subscribe", "pair", "forget", "close") to what happens there: an exception is raised,
     "leave" ends the connection, "hang" never answers.
+
+    Steps and notifications are counted in `done`; when it reaches `cut_at`, the link breaks there instead.
     """
 
     address: bytes
     values: Mapping[int | bytes, bytes] = field(default_factory=dict)
     measurements: Sequence[int | bytes] = ()
     writable: Sequence[int | bytes] = ()
+    services: Mapping[int | bytes, int | bytes] = field(default_factory=dict)
+    """Which service a characteristic belongs to, where a test needs it."""
     faults: dict[str, Exception | str] = field(default_factory=dict)
     when_subscribed: Callable[["FakePeripheral"], None] = lambda _: None
     when_written: Callable[["FakePeripheral", int | bytes, bytes], None] = lambda _, __, ___: None
@@ -36,18 +40,31 @@ class FakePeripheral:
     link: "FakeLink | None" = None
     connects: list[float] = field(default_factory=list)
     """When a connection was tried."""
+    done: list[str] = field(default_factory=list)
+    cut_at: int | None = None
 
     def notify(self, uuid: int | bytes, value: bytes) -> None:
-        """Send a measurement, if somebody is subscribed."""
-        self.subscribers[uuid](value)
+        """Send a measurement; KeyError if nobody is subscribed."""
+        received = self.subscribers[uuid]
+        if not self._cut("notify"):
+            received(value)
 
     def leave(self) -> None:
         """Disconnect, as most devices do after their measurement."""
         if self.link is not None:
             self.link.end()
 
+    def _cut(self, name: str) -> bool:
+        if len(self.done) == self.cut_at:
+            self.leave()
+            return True
+        self.done.append(name)
+        return False
+
     async def step(self, name: str) -> None:
         await asyncio.sleep(OPERATION_S)
+        if self._cut(name):
+            raise RadioError("disconnected")
         fault = self.faults.get(name)
         if fault == "hang":
             await asyncio.Event().wait()
@@ -76,6 +93,7 @@ class FakeLink:
                 readable=uuid in peripheral.values,
                 notifies=uuid in peripheral.measurements,
                 writable=uuid in peripheral.writable,
+                service=peripheral.services.get(uuid),
             )
             for handle, uuid in enumerate(uuids, 1)
         )

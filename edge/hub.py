@@ -242,6 +242,7 @@ class HubAgent:
             devices=self._listing.devices,
             intake=intake,
             now=self._clock.now,
+            memory=self._outbox,
             idle_timeout_s=self._config.ble.idle_timeout_s,
             connections=self._config.ble.connections,
         )

@@ -27,7 +27,7 @@ class Intake:
         """`put` commits a reading and gives its number; `stored` is told after each commit."""
         self._put = put
         self._stored = stored
-        self._held: deque[bytes] = deque()
+        self._held: deque[tuple[Callable[[bytes], int], bytes]] = deque()
         self._held_bytes = 0
         self.dropped = 0
         """Readings lost because the outbox took none and memory was full."""
@@ -37,15 +37,19 @@ class Intake:
         """Readings that wait in memory."""
         return len(self._held)
 
-    def take(self, encoded: bytes, *, hold: bool = True) -> int | None:
+    def take(
+        self, encoded: bytes, *, hold: bool = True, put: Callable[[bytes], int] | None = None
+    ) -> int | None:
         """Commit a reading; its number, or None if it had to be held (or, at the bound, dropped).
 
         With `hold` False None means that nothing was kept: for a device that keeps a reading until it is confirmed.
+        `put` is for a reading that is committed together with something else.
         """
+        put = put or self._put
         self.retry()
         if not self._held:
             try:
-                seq = self._put(encoded)
+                seq = put(encoded)
             except OutboxError as error:
                 event("outbox_refused", logging.ERROR, error=type(error).__name__, detail=str(error))
             else:
@@ -54,7 +58,7 @@ class Intake:
         if not hold:
             return None
         if len(self._held) < MAX_HELD and self._held_bytes + len(encoded) <= MAX_HELD_BYTES:
-            self._held.append(encoded)
+            self._held.append((put, encoded))
             self._held_bytes += len(encoded)
         else:
             self.dropped += 1
@@ -66,8 +70,10 @@ class Intake:
         count = 0
         try:
             while self._held:
-                self._put(self._held[0])
-                self._held_bytes -= len(self._held.popleft())
+                put, encoded = self._held[0]
+                put(encoded)
+                self._held.popleft()
+                self._held_bytes -= len(encoded)
                 count += 1
         except OutboxError:
             return

@@ -23,11 +23,11 @@ KEYS: Final = frozenset(
         "adapter", "broker", "device", "epoch", "file", "host", "hub", "kid", "port", "signal", "source", "task",
         "version",
         # which readings
-        "bytes", "characteristic", "count", "digest", "first", "held", "last", "missing", "next", "oldest", "pending",
-        "readings", "seq",
+        "bytes", "characteristic", "count", "digest", "first", "held", "ignored", "known", "last", "missing", "next",
+        "oldest", "pending", "readings", "seq",
         # how it went
         "after_s", "age_s", "at", "attempt", "cause", "code", "connected", "delay_s", "detail", "devices", "elapsed_ms",
-        "ended", "error", "line", "reason", "resent", "sent", "state", "text", "uncertainty_ms", "within_s",
+        "ended", "error", "line", "off_s", "reason", "resent", "sent", "state", "text", "uncertainty_ms", "within_s",
     }
 )  # fmt: skip
 """What an event may say."""

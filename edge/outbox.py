@@ -23,7 +23,18 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar
 
 from edge import store
-from edge.store import Alarm, Damaged, OutboxBusy, OutboxError, OutboxFailed, OutboxFull, Position, WentBack
+from edge.store import (
+    Alarm,
+    Damaged,
+    Mark,
+    OutboxBusy,
+    OutboxError,
+    OutboxFailed,
+    OutboxFull,
+    Position,
+    Recalled,
+    WentBack,
+)
 from wire import batch
 
 __all__ = [
@@ -42,6 +53,8 @@ T = TypeVar("T")
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """90 days of 200 readings, each with its context, take less than half of it; an SD card does not notice."""
+_NOTES: Final = 4096
+"""Notes kept of each source: more than any device keeps records, and 200 KB at most."""
 _ALARMS: Final = 100
 """Alarms kept. The newest tell what is wrong now; a hundred are years, or one dying card."""
 
@@ -156,6 +169,18 @@ class Outbox:
                 raise ValueError(f"an encoded reading of {len(each)} bytes")
         return self._mending(lambda: self._put_many(encoded))
 
+    def put_noted(self, encoded: bytes, *, source: bytes, notes: Sequence[bytes]) -> int:
+        """Store one reading, and with it the notes of the records in it (`edge.records`); its number."""
+        return self._mending(lambda: self._put_many((encoded,), source, notes))[0]
+
+    def recall(self, source: bytes) -> Recalled:
+        """What is remembered of a device's service."""
+        return self._mending(lambda: store.recalled(self._connection, source))
+
+    def mark(self, source: bytes, mark: Mark | None) -> None:
+        """Remember the highest record of a device's service that was there when all were."""
+        self._mending(lambda: self._mark(source, mark))
+
     def pending(self, first: int, limit: int = batch.MAX_READINGS) -> Pending | None:
         """The run of readings from `first`, or the oldest if that is later, that fits one batch; None if there is none."""
         return self._mending(lambda: self._pending(first, limit))
@@ -184,16 +209,22 @@ class Outbox:
 
     # --- operations, under the lock ---
 
-    def _put_many(self, encoded: Sequence[bytes]) -> range:
+    def _put_many(self, encoded: Sequence[bytes], source: bytes = b"", notes: Sequence[bytes] = ()) -> range:
         at = self._at
         rows = _rows(at.head + 1, at.head_chain, encoded)
         if not rows:
             return range(at.head + 1, at.head + 1)
         with store.transaction(self._connection):
             self._connection.executemany(_INSERT_READING, rows)
+            if notes:
+                store.note(self._connection, source, notes)
         head, head_chain, _, _ = rows[-1]
         self._at = at._replace(head=head, head_chain=head_chain)
         return range(at.head + 1, head + 1)
+
+    def _mark(self, source: bytes, mark: Mark | None) -> None:
+        with store.transaction(self._connection):
+            store.mark(self._connection, source, mark, _NOTES)
 
     def _pending(self, first: int, limit: int) -> Pending | None:
         at = self._at

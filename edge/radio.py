@@ -43,6 +43,8 @@ class Characteristic:
     """It can notify or indicate."""
     writable: bool = False
     """It takes a write that it answers."""
+    service: int | bytes | None = None
+    """Which service it belongs to."""
 
 
 class Link(Protocol):

@@ -29,6 +29,8 @@ Document: TypeAlias = dict[str, Any]
 ANSWER_S: Final = 2.0
 """A hub that does not answer by then hangs, which is worth knowing."""
 MAX_ANSWER: Final = 1 << 20
+CLOCK_OFF_S: Final = 120
+"""A device's clock that is further off is worth a word: the hub would have set it if it could."""
 
 
 def of_store(hub: str, stats: OutboxStats | None, now: Clock) -> Document:
@@ -136,6 +138,8 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "device_read": "{label}: last reading {age} ago, {count} readings since the start",
         "device_seen": "{label}: last seen {age} ago, no reading since the start",
         "device_never": "{label}: not seen since the start",
+        "records": "  {count} of them had been stored in the device",
+        "clock_off": "  its clock is off by {age}",
         "alarm": "alarm of {at}: {cause}. {detail}",
     },
     "da": {
@@ -160,6 +164,8 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "device_read": "{label}: sidste måling for {age} siden, {count} målinger siden start",
         "device_seen": "{label}: sidst set for {age} siden, ingen måling siden start",
         "device_never": "{label}: ikke set siden start",
+        "records": "  {count} af dem lå i apparatets hukommelse",
+        "clock_off": "  dets ur går {age} forkert",
         "alarm": "alarm fra {at}: {cause}. {detail}",
     },
 }
@@ -224,6 +230,10 @@ def _say_running(status: Document, say: Callable[..., None], words: Mapping[str,
             say("device_seen", label=label, age=age(device["seen_s"]))
         else:
             say("device_never", label=label)
+        if device["records"]:
+            say("records", count=device["records"])
+        if device["clock_off_s"] is not None and abs(device["clock_off_s"]) >= CLOCK_OFF_S:
+            say("clock_off", age=_age(abs(device["clock_off_s"])))
 
 
 def age(seconds: float | None) -> str:

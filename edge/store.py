@@ -14,7 +14,7 @@ OutboxError
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,8 +57,24 @@ _SCHEMA: Final = (
       detail TEXT NOT NULL
     ) STRICT;
     """,
+    # Version 2: what `edge.records` remembers of the devices that keep records.
+    """
+    CREATE TABLE note (
+      id INTEGER PRIMARY KEY,
+      source BLOB NOT NULL,
+      digest BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX note_source ON note (source);
+    CREATE TABLE mark (
+      source BLOB PRIMARY KEY,
+      number INTEGER NOT NULL,
+      digest BLOB NOT NULL
+    ) STRICT;
+    """,
 )
-_TABLES: Final = {"reading", "state", "alarm"}
+_TABLE_PAGES: Final = 16
+"""More than empty tables take."""
+_TABLES: Final = {"reading", "state", "alarm", "note", "mark"}
 
 _DAMAGE: Final = frozenset(
     {
@@ -95,8 +111,10 @@ class Damaged(Exception):  # noqa: N818  (the outbox mends it; nobody else meets
     """What SQLite returned is not what was stored."""
 
 
-FAULTS: Final = (sqlite3.DatabaseError, Damaged)
-"""What any use of a connection may raise; `is_damage` tells which of them mending helps."""
+FAULTS: Final = (sqlite3.DatabaseError, Damaged, UnicodeDecodeError)
+"""What any use of a connection may raise; `is_damage` tells which of them mending helps.
+
+UnicodeDecodeError: the driver cannot read SQLite's own message, which quotes damaged bytes of the schema."""
 
 
 class Alarm(NamedTuple):
@@ -119,8 +137,22 @@ class Position(NamedTuple):
     head_chain: bytes
 
 
+class Mark(NamedTuple):
+    """The highest stored record of a device's service when the device last reported all (`edge.records`)."""
+
+    number: int
+    digest: bytes
+
+
+class Recalled(NamedTuple):
+    """What is remembered of one service of one device; `notes` are the digests of its records."""
+
+    mark: Mark | None
+    notes: frozenset[bytes]
+
+
 def is_damage(error: Exception) -> bool:
-    return isinstance(error, Damaged) or bool(_DAMAGE & {_code(error), _code(error) & 0xFF})
+    return isinstance(error, (Damaged, UnicodeDecodeError)) or bool(_DAMAGE & {_code(error), _code(error) & 0xFF})
 
 
 @contextmanager
@@ -204,6 +236,28 @@ def reading(connection: Connection, seq: int) -> bytes:
     return encoded
 
 
+def recalled(connection: Connection, source: bytes) -> Recalled:
+    mark = connection.execute("SELECT number, digest FROM mark WHERE source = ?", (source,)).fetchone()
+    notes = connection.execute("SELECT digest FROM note WHERE source = ?", (source,)).fetchall()
+    return Recalled(None if mark is None else Mark(*mark), frozenset(digest for (digest,) in notes))
+
+
+def note(connection: Connection, source: bytes, digests: Sequence[bytes]) -> None:
+    connection.executemany("INSERT INTO note (source, digest) VALUES (?, ?)", [(source, digest) for digest in digests])
+
+
+def mark(connection: Connection, source: bytes, place: Mark | None, kept: int) -> None:
+    """Replace a source's mark, and keep only its newest notes."""
+    connection.execute("DELETE FROM mark WHERE source = ?", (source,))
+    if place is not None:
+        connection.execute("INSERT INTO mark (source, number, digest) VALUES (?, ?, ?)", (source, *place))
+    connection.execute(
+        "DELETE FROM note WHERE source = ?1 AND id <= "
+        "(SELECT id FROM note WHERE source = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        (source, kept),
+    )
+
+
 def bytes_used(connection: Connection) -> int:
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
@@ -280,8 +334,11 @@ def _bring_up_to_date(connection: Connection) -> None:
 
 
 def _migrate(connection: Connection, version: int) -> None:
+    (limit,) = connection.execute("PRAGMA max_page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {limit + _TABLE_PAGES}")  # a store that is full starts all the same
     for number, script in enumerate(_SCHEMA[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+    connection.execute(f"PRAGMA max_page_count = {limit}")
 
 
 # --- a damaged store ---
@@ -302,14 +359,14 @@ def salvage(path: Path) -> tuple[list[bytes], list[Alarm]]:
         if not _has_readings_table(copy):
             _graft_first_page(copy, work / "fresh.db")
         return _intact(copy)
-    except (sqlite3.Error, OSError):
+    except (*FAULTS, sqlite3.Error, OSError):
         return [], []
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _has_readings_table(copy: Path) -> bool:
-    with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.DatabaseError):
+    with closing(sqlite3.connect(copy)) as connection, suppress(*FAULTS):
         return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'reading'").fetchone() is not None
     return False
 
@@ -341,7 +398,7 @@ def _candidates(connection: Connection) -> list[int]:
     """Every number that a reading may have: upwards from the lowest and downwards from the highest that show."""
 
     def number(query: str) -> int | None:
-        with suppress(sqlite3.DatabaseError):
+        with suppress(*FAULTS):
             (value,) = connection.execute(query).fetchone() or (None,)
             return value if isinstance(value, int) else None
         return None

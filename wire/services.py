@@ -71,6 +71,12 @@ SERVICES: Final[Mapping[int, ServiceInfo]] = MappingProxyType(
             measurements=(0x2AA7,),
             context=(0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB),
         ),
+        0x1840: ServiceInfo(
+            name="generic health sensor",
+            specialization=528384,  # MDC_DEV_SPEC_PROFILE_HYDRA: what it measures, each observation says
+            measurements=(),
+            context=(0x2BF3, 0x2BF2),
+        ),
     }
 )
 """The services that a hub looks for, by 16-bit UUID."""
@@ -89,6 +95,9 @@ MEASUREMENTS: Final[frozenset[int]] = (
 DEVICE_INFORMATION_SERVICE: Final = 0x180A
 DEVICE_INFORMATION: Final = (0x2A29, 0x2A24, 0x2A25, 0x2A26, 0x2A27, 0x2A28, 0x2A23, 0x2A50)
 """What a hub reads of every device."""
+
+BATTERY_LEVEL: Final = 0x2A19
+"""Battery Service (180F). Read beside every measurement: a device that is about to fail shows it here first."""
 
 CLOCK: Final = (0x2A2B, 0x2A08)
 """Where a device shows its clock, the better one first."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edge import collect, intake
+from edge import collect, intake, session
 from edge.attention import FIRST_PAUSE_S
 from edge.collect import Collector
 from edge.fake_radio import OPERATION_S, FakePeripheral, FakeRadio
@@ -257,7 +257,7 @@ async def test_a_device_that_answers_no_read_is_still_subscribed_to() -> None:
     radio = FakeRadio(device)
     async with collecting(radio, store):
         radio.advertise(OXIMETER)
-        await asyncio.sleep(collect.CONTEXT_S + 1)
+        await asyncio.sleep(session.CONTEXT_S + 1)
         assert len(store.readings) == 1
 
 
@@ -498,5 +498,5 @@ async def test_no_event_of_a_session_holds_an_address_or_a_value(
 
 
 def test_the_constants_fit_each_other() -> None:
-    assert OPERATION_S * 20 < collect.CONTEXT_S
+    assert OPERATION_S * 20 < session.CONTEXT_S
     assert FIRST_PAUSE_S > collect.CLOSE_S, "a session is closed before the next begins"

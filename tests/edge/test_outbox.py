@@ -1,5 +1,6 @@
 """The outbox keeps what it accepted, in order, under numbers that are never used twice."""
 
+import contextlib
 import itertools
 import shutil
 import sqlite3
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge.outbox import Outbox, OutboxBusy, OutboxFailed, OutboxFull, WentBack
+from edge.store import Mark, Recalled
 from tests.edge.readings import HUB, clock, encoded, number_of
 from wire import batch
 from wire.batch import GENESIS, HubKey
@@ -74,7 +76,7 @@ def test_every_commit_of_a_reading_is_synced_to_the_disk(path: Path) -> None:
         assert ask("PRAGMA synchronous").fetchone() == (2,)
         assert ask("PRAGMA page_size").fetchone() == (1024,)
         tables = ask("SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite%'")
-        assert dict(tables.fetchall()) == {"reading": 1, "state": 1, "alarm": 1}
+        assert dict(tables.fetchall()) == {"reading": 1, "state": 1, "alarm": 1, "note": 1, "mark": 1}
 
 
 def test_only_this_user_can_read_the_store(path: Path) -> None:
@@ -259,15 +261,68 @@ def test_a_store_of_a_later_version_is_left_alone_and_the_operator_is_told(path:
     with Outbox.open(path, hub=HUB) as outbox:
         outbox.put(encoded(1))
     with sqlite3.connect(path) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(OutboxFailed, match="version 99"):
         Outbox.open(path, hub=HUB)
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     with Outbox.open(path, hub=HUB) as outbox:
         assert stored(outbox) == [1]
+
+
+def test_a_store_of_the_first_version_keeps_its_readings_and_learns_to_remember_records(path: Path) -> None:
+    with Outbox.open(path, hub=HUB) as outbox:
+        outbox.put_many([encoded(1), encoded(2)])
+    with sqlite3.connect(path) as connection:
+        connection.executescript("DROP TABLE note; DROP TABLE mark; PRAGMA user_version = 1; VACUUM;")
+    connection.close()
+    with Outbox.open(path, hub=HUB, max_bytes=path.stat().st_size) as outbox:  # full as it is
+        assert stored(outbox) == [1, 2]
+    with Outbox.open(path, hub=HUB) as outbox:
+        assert outbox.recall(b"meter") == Recalled(None, frozenset())
+        outbox.put_noted(encoded(3), source=b"meter", notes=[b"12345678"])
+        assert stored(outbox) == [1, 2, 3]
+
+
+def test_what_is_remembered_of_records_is_there_after_a_restart_and_apart_for_each_device(path: Path) -> None:
+    with Outbox.open(path, hub=HUB) as outbox:
+        outbox.put_noted(encoded(1), source=b"meter", notes=[b"first..."])
+        outbox.put_noted(encoded(2), source=b"meter", notes=[b"second..", b"third..."])
+        outbox.put_noted(encoded(3), source=b"oximeter", notes=[b"fourth.."])
+        outbox.mark(b"meter", Mark(7, b"third..."))
+        outbox.confirm(outbox.epoch, 4, chain_up_to(outbox, 4))
+    with Outbox.open(path, hub=HUB) as outbox:
+        outbox.renew_epoch("a test")
+        notes = frozenset((b"first...", b"second..", b"third..."))
+        assert outbox.recall(b"meter") == Recalled(Mark(7, b"third..."), notes)
+        assert outbox.recall(b"oximeter") == Recalled(None, frozenset((b"fourth..",)))
+        outbox.mark(b"meter", None)
+        assert outbox.recall(b"meter") == Recalled(None, notes)
+
+
+def test_a_record_that_does_not_fit_the_store_is_not_remembered_either(path: Path) -> None:
+    with Outbox.open(path, hub=HUB, max_bytes=64 * 1024) as outbox:
+        while outbox.next < 1000:
+            with contextlib.suppress(OutboxFull):
+                outbox.put_noted(encoded(outbox.next), source=b"meter", notes=[outbox.next.to_bytes(8)])
+                continue
+            break
+        assert 10 < outbox.next < 1000
+        assert outbox.recall(b"meter").notes == {number.to_bytes(8) for number in range(1, outbox.next)}
+
+
+def test_only_the_newest_notes_of_a_device_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.outbox._NOTES", 3)
+    with Outbox.open(path, hub=HUB) as outbox:
+        for number in range(6):
+            outbox.put_noted(encoded(number), source=b"meter", notes=[number.to_bytes(8)])
+            outbox.put_noted(encoded(number), source=b"oximeter", notes=[number.to_bytes(8)])
+        outbox.mark(b"meter", None)
+        assert outbox.recall(b"meter").notes == {number.to_bytes(8) for number in (3, 4, 5)}
+        assert len(outbox.recall(b"oximeter").notes) == 6
 
 
 def test_a_store_that_cannot_be_made_names_the_reason(tmp_path: Path) -> None:

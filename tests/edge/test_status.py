@@ -35,7 +35,8 @@ RUNNING: dict[str, Any] = STOPPED | {
 
 
 def device(**more: Any) -> dict[str, Any]:
-    return {"device": "1a2b3c4d", "label": "", "connected": False, "readings": 0, "seen_s": None, "read_s": None} | more
+    nothing = {"readings": 0, "seen_s": None, "read_s": None, "records": 0, "clock_off_s": None}
+    return {"device": "1a2b3c4d", "label": "", "connected": False, **nothing, **more}
 
 
 def test_a_hub_at_rest_in_english_and_danish() -> None:
@@ -70,6 +71,8 @@ def test_a_hub_at_rest_in_english_and_danish() -> None:
         ({"clock": {"state": "unset"}}, "clock: not set", "ur: ikke stillet"),
         ({"devices": [device(connected=True, readings=1)]}, "1a2b3c4d: connected", "1a2b3c4d: forbundet"),
         ({"devices": [device(seen_s=3.0)]}, "last seen 3 s ago", "sidst set for 3 s siden"),
+        ({"devices": [device(records=4)]}, "4 of them had been stored", "4 af dem lå i apparatets hukommelse"),
+        ({"devices": [device(clock_off_s=-7300.5)]}, "its clock is off by 2 h", "dets ur går 2 h forkert"),
         ({"devices": [device()]}, "not seen since the start", "ikke set siden start"),
         ({"alarms": [{"at": "2026-10-01T00:00:00Z", "cause": "damaged", "detail": "x"}]}, "alarm of 2026", "alarm fra"),
         (

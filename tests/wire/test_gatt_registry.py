@@ -73,7 +73,7 @@ def test_what_is_no_uuid_is_refused_with_what_was_expected(text: str) -> None:
         parse_uuid(text)
 
 
-def test_the_eight_device_kinds_are_known_by_service_and_specialization() -> None:
+def test_the_nine_device_kinds_are_known_by_service_and_specialization() -> None:
     assert {uuid: (info.name, info.specialization) for uuid, info in SERVICES.items()} == {
         0x1822: ("pulse oximeter", 528388),
         0x1810: ("blood pressure monitor", 528391),
@@ -83,6 +83,7 @@ def test_the_eight_device_kinds_are_known_by_service_and_specialization() -> Non
         0x181B: ("body composition analyser", 528404),
         0x1808: ("glucose meter", 528401),
         0x181F: ("continuous glucose monitor", 528409),
+        0x1840: ("generic health sensor", 528384),
     }
 
 

@@ -1,0 +1,81 @@
+"""The clock of a device: what it shows, how far it is off, and the bytes that set it.
+
+A device shows and takes local time, where the hub stands; so the hub's zone must be the citizen's. Nothing is written
+unless the hub's own clock is synchronised: a wrong clock in a device falsifies measurements that are yet to come.
+"""
+
+import time
+from datetime import datetime, timedelta
+from typing import Final
+
+from wire.evidence import Clock, ClockState
+
+CURRENT_TIME: Final = 0x2A2B
+DATE_TIME: Final = 0x2A08
+SESSION_START: Final = 0x2AAA
+CGM_FEATURE: Final = 0x2AA8
+
+_EXTERNAL_REFERENCE: Final = 0x02
+"""Adjust reason (CTS 3.1.2.1): set from a reference clock, and neither by hand nor for another zone."""
+_DST_ONE_HOUR: Final = 4
+_HAS_CRC: Final = 0x1000
+
+
+def may_set(now: Clock) -> bool:
+    """Whether the hub's own clock is good enough."""
+    return now.state is ClockState.SYNCHRONISED
+
+
+def off_s(value: bytes, now: Clock) -> float | None:
+    """How many seconds a Date Time or Current Time is ahead of the hub's clock; None if it shows no time."""
+    if len(value) < 7:
+        return None
+    try:
+        shown = datetime(value[0] | value[1] << 8, *value[2:7])  # noqa: DTZ001  local time, as the device has it
+        if len(value) >= 9:
+            shown += timedelta(seconds=value[8] / 256)
+        return (shown - _local(now)).total_seconds()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def encoded(characteristic: int, now: Clock) -> bytes:
+    """What to write to Date Time (7 bytes) or Current Time (10 bytes) for it to show the hub's time."""
+    there = _local(now)
+    value = there.year.to_bytes(2, "little") + bytes((there.month, there.day, there.hour, there.minute, there.second))
+    if characteristic == DATE_TIME:
+        return value
+    return value + bytes((there.isoweekday(), there.microsecond * 256 // 1_000_000, _EXTERNAL_REFERENCE))
+
+
+def shows_no_start(value: bytes) -> bool:
+    """Whether a CGM Session Start Time has no date: the sensor has not been told the time since it was started."""
+    return len(value) >= 9 and not (value[0] | value[1] and value[2] and value[3])
+
+
+def session_start(now: Clock, feature: bytes) -> bytes:
+    """What to write to CGM Session Start Time (CGMS 3.4): the time now, from which the sensor takes its own age.
+
+    With zone and daylight saving, and with the E2E-CRC if the CGM Feature says that the sensor has it.
+    """
+    there = time.localtime(now.wall_us / 1_000_000)
+    saving_s = 3600 if there.tm_isdst > 0 else 0
+    quarters = (there.tm_gmtoff - saving_s) // 900
+    value = encoded(DATE_TIME, now) + bytes((quarters & 0xFF, _DST_ONE_HOUR if saving_s else 0))
+    if int.from_bytes(feature[:3], "little") & _HAS_CRC:
+        value += _crc(value).to_bytes(2, "little")
+    return value
+
+
+def _local(now: Clock) -> datetime:
+    return datetime.fromtimestamp(now.wall_us / 1_000_000)  # noqa: DTZ006  local time is what devices have
+
+
+def _crc(data: bytes) -> int:
+    """E2E-CRC (CGMS 3.11), as `wire.gatt.cgm.crc` has it beside the decoders."""
+    register = 0xFFFF
+    for octet in data:
+        register ^= octet
+        for _ in range(8):
+            register = register >> 1 ^ (0x8408 if register & 1 else 0)
+    return register
