@@ -37,9 +37,7 @@ class Intake:
         """Readings that wait in memory."""
         return len(self._held)
 
-    def take(
-        self, encoded: bytes, *, hold: bool = True, put: Callable[[bytes], int] | None = None
-    ) -> int | None:
+    def take(self, encoded: bytes, *, hold: bool = True, put: Callable[[bytes], int] | None = None) -> int | None:
         """Commit a reading; its number, or None if it had to be held (or, at the bound, dropped).
 
         With `hold` False None means that nothing was kept: for a device that keeps a reading until it is confirmed.

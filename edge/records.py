@@ -28,6 +28,7 @@ from typing import Final, Literal, Protocol
 from edge.flows import ABORT, Answer, Entry, Opcode, Reader, Records, Result, answer_to, asked
 from edge.radio import RadioError
 from edge.store import Mark, Recalled
+from wire.services import RACP
 
 SILENT_S: Final = 30.0
 """Without a record or an answer for so long a procedure has failed (GLP and PLXP: the ATT transaction time-out)."""
@@ -86,11 +87,11 @@ class Fetch:
         records: Records,
         recalled: Recalled,
         relative_to: bytes,
-        store: Callable[[int, bytes, tuple[bytes, ...], bytes], bool],
+        store: Callable[[int, bytes, tuple[bytes, ...], tuple[tuple[int, bytes], ...]], bool],
         write: Callable[[bytes], Awaitable[None]],
         gone: asyncio.Event,
     ) -> None:
-        """`store` takes characteristic, value, notes and the request that it answers (or none); whether it is on disk."""
+        """`store` takes characteristic, value, notes, and what else belongs to its context; whether it is on disk."""
         self._records = records
         self.recalled = recalled
         self._notes = set(recalled.notes)
@@ -99,6 +100,7 @@ class Fetch:
         self._write = write
         self._gone = gone
         self._request = b""
+        self._last = b""
         self._opcode = Opcode.REPORT
         self._answer: asyncio.Future[Answer] | None = None
         self._heard = 0.0
@@ -119,6 +121,8 @@ class Fetch:
     def received(self, characteristic: int, value: bytes) -> None:
         """A value of one of the records' characteristics, asked for or not."""
         self._heard = asyncio.get_running_loop().time()
+        if characteristic == self._records.values[0]:
+            self._last = value
         entries, part_of = self._reader.read(characteristic, value)
         for entry in entries:
             self._count(characteristic, entry)
@@ -127,10 +131,20 @@ class Fetch:
             self.passed_over += len(entries)
             return
         notes = tuple(entry.digest for entry in entries if entry.digest)
-        self.all_on_disk &= self._store(characteristic, value, notes, self._request)
+        self.all_on_disk &= self._store(characteristic, value, notes, self._beside(characteristic, value))
         self._notes.update(notes)
         if self._request:
             self.taken += len(entries)
+
+    def _beside(self, characteristic: int, value: bytes) -> tuple[tuple[int, bytes], ...]:
+        """The record to which a value is attached (a glucose context has no time of its own), and the request."""
+        records, beside = self._records, []
+        number = slice(records.number_at, records.number_at + records.number_bytes)
+        if characteristic != records.values[0] and value[number] == self._last[number] != b"":
+            beside.append((records.values[0], self._last))
+        if self._request:
+            beside.append((RACP, self._request))
+        return tuple(beside)
 
     def _count(self, characteristic: int, entry: Entry) -> None:
         if characteristic != self._records.values[0] or not self._request:

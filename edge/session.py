@@ -44,8 +44,8 @@ CLOCK_AFTER_S: Final = 3.0
 """A device that empties its memory by itself sends without a pause; one that leaves after a measurement does so within seconds."""
 CLOCK_OFF_S: Final = 60
 """How far the clock of a device may be off, unless its quirk says otherwise: as far as a person would leave it."""
-MAX_CONTEXT: Final = 31
-"""wire.batch takes 32; one is for the request that a record answers."""
+MAX_CONTEXT: Final = 30
+"""wire.batch takes 32; two are for the request that a record answers and for what it is attached to."""
 MAX_NAME_BYTES: Final = 248
 """A Bluetooth device name (Core 5.4 Vol 3 Part C 12.1)."""
 
@@ -337,16 +337,19 @@ class Session:
         self._heard_at = loop.time()
         whole = outcome is Outcome.WHOLE
         self._fetched_whole &= whole and fetch.all_on_disk
-        event(
-            "records_fetched" if whole else "records_not_fetched",
-            logging.INFO if whole else logging.WARNING,
-            device=self._named,
-            count=fetch.taken,
-            known=fetch.passed_over,
-            ignored=fetch.ignored,
-            **({} if whole else {"reason": outcome.value}),
-            elapsed_ms=round((loop.time() - begun) * 1000),
-        )
+        told = {"count": fetch.taken, "known": fetch.passed_over, "ignored": fetch.ignored}
+        elapsed_ms = round((loop.time() - begun) * 1000)
+        if whole:
+            event("records_fetched", device=self._named, **told, elapsed_ms=elapsed_ms)
+        else:
+            event(
+                "records_not_fetched",
+                logging.WARNING,
+                device=self._named,
+                reason=outcome.value,
+                **told,
+                elapsed_ms=elapsed_ms,
+            )
         if self._memory is not None and (mark != fetch.recalled.mark or (whole and fetch.taken)):
             with contextlib.suppress(OutboxError):  # the next session asks for more than it needs
                 self._memory.mark(source, mark)
@@ -395,15 +398,19 @@ class Session:
         self._commit(self._reading(characteristic, value, self._context), None)
 
     def _take_record(
-        self, source: bytes, characteristic: int, value: bytes, notes: tuple[bytes, ...], request: bytes
+        self,
+        source: bytes,
+        characteristic: int,
+        value: bytes,
+        notes: tuple[bytes, ...],
+        beside: tuple[tuple[int, bytes], ...],
     ) -> bool:
-        context = self._context
-        if request:
-            context = (*context, Context(characteristic=RACP, mono_us=self._now().mono_us, value=request))
+        mono_us = self._now().mono_us
+        also = (Context(characteristic=uuid, mono_us=mono_us, value=theirs) for uuid, theirs in beside)
         put = None
         if self._memory is not None and notes:
             put = partial(self._memory.put_noted, source=source, notes=notes)
-        return self._commit(self._reading(characteristic, value, context), put)
+        return self._commit(self._reading(characteristic, value, (*self._context, *also)), put)
 
     def _reading(self, characteristic: int | bytes, value: bytes, context: tuple[Context, ...]) -> Reading:
         return Reading(

@@ -342,6 +342,18 @@ async def test_evidence_tells_a_record_that_was_asked_for_from_one_that_came_by_
     assert [c.characteristic for c in store.readings[-1].context] == [0x2A60, 0x2A19]
 
 
+async def test_a_glucose_context_carries_the_record_that_it_belongs_to() -> None:
+    server = FakeRecords(kept=[glucose(number, meal=number % 2 == 0) for number in range(4)])
+    store = Store()
+    await session(meter(server), store)
+    belonging = [
+        [c.value for c in reading.context if c.characteristic == GLUCOSE]
+        for reading in store.readings
+        if reading.characteristic == CONTEXT
+    ]
+    assert belonging == [[server.kept[0].values[0][1]], [server.kept[2].values[0][1]]]
+
+
 # Devices that misbehave
 
 
