@@ -233,7 +233,7 @@ def _say_running(status: Document, say: Callable[..., None], words: Mapping[str,
         if device["records"]:
             say("records", count=device["records"])
         if device["clock_off_s"] is not None and abs(device["clock_off_s"]) >= CLOCK_OFF_S:
-            say("clock_off", age=_age(abs(device["clock_off_s"])))
+            say("clock_off", age=age(abs(device["clock_off_s"])))
 
 
 def age(seconds: float | None) -> str:
