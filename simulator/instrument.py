@@ -177,6 +177,7 @@ class Instrument:
         self._clock_told = False
         self._live = False
         self._indicated = False
+        self._segment = 0
         self._cut = False
 
     def begin(self) -> None:
@@ -264,13 +265,29 @@ class Instrument:
     def _values(self, taken: Taken) -> Iterator[Sending]:
         values = taken.values * (2 if "duplicate" in self._faults else 1)
         for index, value in enumerate(values, 1):
+            *before, data = self._segments(value.data)
+            yield from (Sending(characteristic=value.characteristic, data=piece) for piece in before)
             yield Sending(
                 characteristic=value.characteristic,
-                data=value.data,
+                data=data,
                 taken=taken,
                 value=value,
                 last=index == len(values),
             )
+
+    def _segments(self, value: bytes) -> list[bytes]:
+        """A value in pieces with a header each: b0 first, b1 last, then a counter that goes on through the session."""
+        room = self.kind.segment_bytes - 1
+        if room < 0:
+            return [value]
+        body = value[1:]
+        pieces = [body[at : at + room] for at in range(0, len(body), room)]
+        segments = []
+        for index, piece in enumerate(pieces):
+            ends = (0x01 if index == 0 else 0) | (0x02 if index == len(pieces) - 1 else 0)
+            segments.append(bytes([ends | self._segment % 64 << 2]) + piece)
+            self._segment += 1
+        return segments
 
     def _may_speak(self) -> bool:
         if not self.subscribed(self.kind.characteristic):

@@ -49,7 +49,7 @@ def _numeric(code: int, unit: int, value: Decimal) -> bytes:
 
 
 def spot_check(moment: Moment) -> Sequence[Measured]:
-    """A bundle of oxygen saturation and pulse rate, in one segment: first, last, and a counter to 63."""
+    """A bundle of oxygen saturation and pulse rate, as one segment: the first, the last, counter 0."""
     spo2, pulse = rounded(moment.vitals.spo2, "1"), rounded(moment.vitals.pulse, "1")
     body = (
         struct.pack("<H", _TIME_STAMP | _SUPPLEMENTAL)
@@ -60,7 +60,7 @@ def spot_check(moment: Moment) -> Sequence[Measured]:
     return (
         Measured(
             characteristic=OBSERVATIONS,
-            data=bytes([0x03 | (moment.number - 1) % 64 << 2]) + _observation(_BUNDLE, body),
+            data=b"\x03" + _observation(_BUNDLE, body),
             values=(
                 Value(code=150456, refid="MDC_PULS_OXIM_SAT_O2", value=spo2, unit="%"),
                 Value(code=149530, refid="MDC_PULS_OXIM_PULS_RATE", value=pulse, unit="/min"),
@@ -82,6 +82,7 @@ HEALTH_SENSOR = Kind(
     reads={0x2BF3: struct.pack("<BBII", 0, 2, 150456, 149530)},
     beside={GHS_CONTROL_POINT: "indicate"},
     delivery=Delivery.STARTED,
+    segment_bytes=20,  # the shortest ATT_MTU, 23
     clock_at=ELAPSED_TIME,
     battery=True,
     measure=spot_check,

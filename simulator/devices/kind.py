@@ -70,6 +70,8 @@ class Kind:
     battery: bool = False
     crc: bool = False
     """E2E-CRC (CGMS 3.11)."""
+    segment_bytes: int = 0
+    """Its values begin with a segmentation header, and leave in pieces of this size (GHSS 3.1.1); 0: they are whole."""
     live: bool = False
     """It sends what it stores at once, too, to whoever listens."""
     interval: timedelta = timedelta(hours=1)

@@ -6,6 +6,7 @@ precision.
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -92,6 +93,18 @@ def blood_pressure(moment: Moment) -> Sequence[Measured]:
             data=bytes([flags]) + pressures + date_time(moment.at) + sfloat(pulse) + user + bytes(2),
             values=_pressure_values(systolic, diastolic, mean, pulse),
             device_time=moment.at,
+        ),
+    )
+
+
+def blood_pressure_record(moment: Moment) -> Sequence[Measured]:
+    """Blood Pressure Record, 2B36 (BLS 1.1.1): whole in one segment, sequence number, and a 2A35 with its UUID before it."""
+    (measurement,) = blood_pressure(moment)
+    return (
+        replace(
+            measurement,
+            characteristic=0x2B36,
+            data=struct.pack("<BHH", 0x03, moment.number, 0x2A35) + measurement.data,
         ),
     )
 
@@ -284,6 +297,21 @@ FURTHER: Final = (
         delivery=Delivery.ASKED,
         battery=True,
         measure=stored_spot_check,
+    ),
+    Kind(
+        name="cuff-storing",
+        says="blood pressure monitor whose stored records (2B36) are asked for (2A52)",
+        service=0x1810,
+        characteristic=0x2B36,
+        flag="notify",
+        appearance=_CUFF,
+        model="SimCuff 3",
+        reads={0x2A49: bytes.fromhex("0400")},
+        beside={0x2A35: "indicate", RACP: "indicate"},
+        users=True,
+        delivery=Delivery.ASKED,
+        battery=True,
+        measure=blood_pressure_record,
     ),
     Kind(
         name="cuff-inflating",

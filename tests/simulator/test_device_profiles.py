@@ -55,7 +55,7 @@ def test_a_health_sensor_sends_the_bundle_of_sts_pulse_oximeter() -> None:
     )  # fmt: skip
     at = datetime(2000, 1, 1, tzinfo=UTC) + timedelta(seconds=0x292B9D72)
     (bundle,) = measured("health-sensor", at=at, spo2=98.0, pulse=98.0)
-    assert bundle.data[0] == 0x03, "the first segment and the last, with counter 0"
+    assert bundle.data[0] == 0x03, "the first segment and the last: before it is cut into pieces"
     # Ours tells its zone (flag 0x10), and does not know who set its clock (source 0): the rest is theirs, byte for byte.
     assert bundle.data[1:] == theirs[:5] + b"\x32" + theirs[6:12] + b"\x00" + theirs[13:]
 
@@ -100,6 +100,12 @@ def test_a_stored_spot_check_says_that_it_is_from_storage() -> None:
     assert value.data.hex() == "035b004f00" + STAMP + "0002"
 
 
+def test_a_cuffs_record_is_a_measurement_with_its_number_and_kind_before_it() -> None:
+    # Bluetooth BLS 1.1.1: segmentation header, sequence number, UUID, value
+    (record,) = measured("cuff-storing", number=7, systolic=131.8, diastolic=83.2, pulse=78.6)
+    assert record.data.hex() == "030700352a16840053006300" + STAMP + "4f000000"
+
+
 def test_a_cuff_and_a_thermometer_show_what_is_no_result_before_the_result() -> None:
     # by hand from BLS 1.1.1, 3.2 (unused fields are NaN, as 006e00ff07ff07 in the vectors) and HTS 1.0, 3.3
     *shown, result = measured("cuff-inflating", systolic=100.0)
@@ -127,7 +133,7 @@ def test_a_body_composition_fits_the_shortest_link() -> None:
     assert len(value.data) <= 23 - 3, "an ATT_MTU of 23"
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"health-sensor"}))  # GHSS: wire does not decode it yet
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_the_bridge_reads_what_the_device_wrote(kind: str) -> None:
     """Our encoder against our decoder proves little; it catches a device that the hub would not know."""
     one = KINDS[kind]

@@ -346,9 +346,13 @@ def test_a_health_sensor_speaks_once_it_is_told_to() -> None:
     hub.subscribe()
     assert hub.receive() == []
     hub.write(0x2BF4, b"\x01")
-    (done, (uuid, _)) = hub.receive()
+    done, *segments = hub.receive()
     assert done == (0x2BF4, b"\x80")
-    assert uuid == 0x2B8B
+    # GHSS 1.0: b0 first segment, b1 last segment, b2-7 a counter; 20 bytes fit the shortest ATT_MTU
+    assert [(uuid, len(data), data[0]) for uuid, data in segments] == [
+        (0x2B8B, 20, 0b000_001), (0x2B8B, 20, 0b001_00), (0x2B8B, 13, 0b010_10),
+    ]  # fmt: skip
+    assert b"".join(data[1:] for _, data in segments)[:3] == b"\xff\x2f\x00"
     hub.write(0x2BF4, b"\x02")
     hub.device.take()
     assert hub.receive() == [(0x2BF4, b"\x80")]
