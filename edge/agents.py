@@ -130,6 +130,10 @@ class AgentCollector:
 
             for port in self._ports:
                 yield f"agents at {port}", serve(associations, port)
+        if self._ways.usb:
+            from edge import x73_usb  # noqa: PLC0415  as said
+
+            yield "agents over USB", x73_usb.serve(associations)
 
     async def _beat(self) -> None:
         while True:

@@ -27,6 +27,7 @@ class Ways:
 
     tcp: tuple[str | None, int] | None = None
     serial: str | None = None
+    usb: bool = False
 
 
 class Lines:
@@ -105,6 +106,8 @@ async def _serve(associations: Associations, ways: Ways) -> None:
             await stack.enter_async_context(_tcp(associations, *ways.tcp))
         if ways.serial is not None:
             await stack.enter_async_context(_serial(associations, ways.serial))
+        if ways.usb:
+            await stack.enter_async_context(_usb(associations))
         await associations.ended.wait()
 
 
@@ -124,6 +127,19 @@ async def _serial(associations: Associations, path: str) -> AsyncIterator[None]:
 
     event("listening", at=path)
     async with _running("serial", serve(associations, path)):
+        yield
+
+
+@asynccontextmanager
+async def _usb(associations: Associations) -> AsyncIterator[None]:
+    from edge import x73_usb  # noqa: PLC0415  only what is asked for
+
+    try:
+        await asyncio.to_thread(x73_usb.find)
+    except OSError as error:
+        raise CannotListen(f"USB: {error}") from error
+    event("listening", at="USB")
+    async with _running("usb", x73_usb.serve(associations)):
         yield
 
 

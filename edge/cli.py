@@ -125,6 +125,7 @@ Serve IEEE 11073-20601 agents and print what they measure, until SIGTERM or SIGI
 
   stafet-hub listen 20601 --tcp 127.0.0.1:6024 --json
   stafet-hub listen 20601 --serial /dev/ttyUSB0 --json
+  stafet-hub listen 20601 --usb --json
 
 For a technician at a bench: nothing is stored or sent, and there is no encryption. Any agent is accepted, several at a
 time. Standard configurations are known, others are asked for. A report is confirmed when its lines are written. What
@@ -240,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     listen.add_argument("kind", choices=("20601",), help="what agents speak")
     listen.add_argument("--tcp", type=_endpoint, metavar="HOST:PORT", help="where to listen")
     listen.add_argument("--serial", metavar="PATH", help="a serial port that speaks 20601")
+    listen.add_argument("--usb", action="store_true", help="Personal Healthcare Devices on USB")
     listen.add_argument("--any-address", action="store_true", help="let HOST be reachable from the network")
     listen.add_argument("--count", type=_positive, metavar="N", help="end after N measurements, their report complete")
     listen.add_argument("--record", type=Path, metavar="FILE", help="write the session, redacted")
@@ -526,8 +528,8 @@ def _listen(options: argparse.Namespace) -> int:
     from edge import bench, log  # noqa: PLC0415
     from edge.config import is_loopback  # noqa: PLC0415
 
-    if not (options.tcp or options.serial):
-        raise _Failed(USAGE, "listen needs --tcp or --serial; see stafet-hub listen --help")
+    if not (options.tcp or options.serial or options.usb):
+        raise _Failed(USAGE, "listen needs --tcp, --serial or --usb; see stafet-hub listen --help")
     host, port = options.tcp or ("localhost", 0)
     if not is_loopback(host) and not options.any_address:
         raise _Failed(USAGE, f"{host or 'an empty HOST'} is reachable from the network, unencrypted; add --any-address")
@@ -539,6 +541,7 @@ def _listen(options: argparse.Namespace) -> int:
             bench.Ways(
                 tcp=("127.0.0.1" if host == "localhost" else host or None, port) if options.tcp else None,
                 serial=options.serial,
+                usb=options.usb,
             ),
             show=bench.Lines(sys.stdout, json=options.json),
             count=options.count,
@@ -549,7 +552,7 @@ def _listen(options: argparse.Namespace) -> int:
         raise
     except bench.CannotListen as error:
         status = NOT_PERMITTED if isinstance(error.__cause__, PermissionError) else UNAVAILABLE
-        raise _Failed(status, f"{error}; choose another one") from error
+        raise _Failed(status, f"{error}; check what is given, or choose another one") from error
     except OSError as error:
         raise _Failed(IO, f"{error.filename or 'stdout'}: {error.strerror}; check the disk") from error
     return 0
