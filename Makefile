@@ -36,6 +36,10 @@ check: setup ## Format, lint, types, room rules, and each extra alone starts its
 test: setup ## Everything, with real brokers, a real FHIR server and bleak over BlueZ's D-Bus API
 	$(PYTEST) -n auto --dist loadgroup
 
+.PHONY: soak
+soak: setup ## A million inputs of noise for every decoder, nightly (FUZZ=N inputs, SEED=S repeats a run)
+	$(BIN)/python -m tests.soak $(if $(FUZZ),--inputs $(FUZZ)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: setup ## Speed and size, as JSON and as a table
 	$(BIN)/python -m tests.bench

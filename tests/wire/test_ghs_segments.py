@@ -1,9 +1,8 @@
 """Segments of a health observation: a whole message, or nothing and a count."""
 
-import random
-
 import pytest
 
+from tests.wire.noise import inputs, source_of
 from tests.wire.vectors import load
 from wire.gatt import decode
 from wire.ghs_segments import MAX_MESSAGE, Segments
@@ -58,9 +57,9 @@ def test_a_segment_twice_or_a_message_longer_than_a_value_is_dropped() -> None:
 
 
 def test_noise_never_breaks_the_joining() -> None:
-    source = random.Random(0x1840)  # noqa: S311  (test data, not keys)
+    source = source_of("segments")
     segments = Segments()
-    for _ in range(20_000):
+    for _ in range(inputs(5)):
         message = segments.receive(source.randbytes(source.getrandbits(5)))
         assert message is None or (message[0] & 3 == 3 and len(message) <= MAX_MESSAGE)
     assert segments.receive(WHOLE) == WHOLE

@@ -1,8 +1,6 @@
 """Measurement JSON: exact to print, strict to read, each fault with its byte."""
 
 import json
-import os
-import random
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tests.wire.measurements import measurements
+from tests.wire.noise import INPUTS, source_of
 from tests.wire.vectors import load
 from wire.errors import MeasurementError
 from wire.gatt import MEASUREMENTS, decode
@@ -21,7 +20,6 @@ from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Samples
 from wire.measurement_json import ABSENT_REASONS, MAX_MEASUREMENTS, dumps, loads
 from wire.positioned_json import MAX_BYTES, MAX_DEPTH
 
-INPUTS = int(os.environ.get("STAFET_FUZZ", "100000"))
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "measurement.schema.json").read_text("utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
 
@@ -323,7 +321,7 @@ def test_a_document_with_a_fault_is_refused_with_path_and_byte(
 
 
 def test_noise_is_read_as_measurements_that_print_the_same_or_is_refused() -> None:
-    source = random.Random(8259)  # noqa: S311  (test data, not keys)
+    source = source_of("measurement JSON")
     seeds = [text for text in (dumps(decode(*good)).encode() for good in GOOD) if len(text) < 200] + [
         text.encode() for text, *_ in FAULTY if len(text) < 200
     ]

@@ -1,22 +1,17 @@
-"""Noise on a serial line: only the declared error, whatever decodes can be printed and read back, no stream breaks.
+"""Noise on a serial line: only the declared error, whatever decodes can be printed and read back, no stream breaks."""
 
-STAFET_FUZZ is the number of inputs for each decoder.
-"""
-
-import os
 import random
 from functools import reduce
 from operator import xor
 
 import pytest
 
+from tests.wire.noise import INPUTS, source_of
 from tests.wire.vectors import load
 from wire.errors import DecodeError
 from wire.measurement_json import dumps, loads
 from wire.serial import LungMonitorStream, NoninStream, SerialFormat, decode, describe
 from wire.serial.stream import GAP_S
-
-INPUTS = int(os.environ.get("STAFET_FUZZ", "100000"))
 
 SEEDS: dict[SerialFormat, list[bytes]] = {format_: [] for format_ in SerialFormat}
 for vector in load("serial.json"):
@@ -46,7 +41,7 @@ def noise(source: random.Random, format_: SerialFormat) -> bytes:
 
 @pytest.mark.parametrize("format_", list(SerialFormat))
 def test_noise_decodes_or_is_refused_with_an_offset_inside_it(format_: SerialFormat) -> None:
-    source = random.Random(format_.value)  # noqa: S311  (test data, not keys)
+    source = source_of(format_.value)
     good = 0
     for number in range(INPUTS):
         frame = noise(source, format_)
@@ -68,7 +63,7 @@ LIVE = [f for f in SerialFormat if f not in {SerialFormat.NONIN_REPLY, SerialFor
 
 @pytest.mark.parametrize("format_", LIVE)
 def test_a_noisy_line_breaks_no_stream_and_every_frame_of_it_is_whole(format_: SerialFormat) -> None:
-    source = random.Random(format_.value)  # noqa: S311  (test data, not keys)
+    source = source_of(f"{format_.value} line")
     lung = format_ is SerialFormat.VITALOGRAPH_LUNG_MONITOR
     session = LungMonitorStream() if lung else NoninStream(format_, now=0.0)
     now, frames = 0.0, 0

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.wire.noise import inputs, source_of
 from tests.wire.x73.support import MANAGER_ID, NOW, SESSION, VECTORS, WHOLE, Joined, profile
 from wire.errors import DecodeError, WireError
 from wire.measurement import Special
@@ -23,7 +24,7 @@ from wire.x73.mder import Bytes, Fixed, ListOf, Nested, Octets, ReplyInfo, Struc
 from wire.x73.reports import REPORT_KINDS, decode_report, encode_report
 from wire.x73.specializations import SPECIALIZATIONS
 
-MUTATIONS = 25_000
+MUTATIONS = inputs(4)
 
 
 def wires(type_: type[Struct]) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def samples() -> list[bytes]:
 
 
 def test_mutated_apdus_are_refused_with_the_declared_error_or_decode() -> None:
-    rng = random.Random(20601)  # noqa: S311 - repeatable, not secret
+    rng = source_of("20601 APDUs")
     pool = samples()
     refused = 0
     for _ in range(MUTATIONS):
@@ -188,7 +189,7 @@ def test_mutated_apdus_are_refused_with_the_declared_error_or_decode() -> None:
 
 def test_mutated_sessions_end_in_an_abort_or_go_on_and_never_raise() -> None:
     """A manager meets an agent's bytes, and an agent a manager's, each with faults somewhere."""
-    rng = random.Random(11073)  # noqa: S311 - repeatable, not secret
+    rng = source_of("20601 sessions")
     extended = SPECIALIZATIONS[10407].extended
     said = conversation(extended)
     aborted = answered = 0
