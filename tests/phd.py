@@ -196,8 +196,8 @@ def _lint_observation(resource: Resource, entries: dict[str, Resource]) -> Itera
     if is_time_stamp(resource):
         if kind(resource["subject"]) != "PhdDevice" or kind(resource["device"]) != "PhgDevice":
             yield "a time stamp is about the PHD, made by the PHG"
-        if ("valueDateTime" in resource) == ("dataAbsentReason" in resource):
-            yield "a time stamp has either a time or the reason why not"
+        if len({"valueDateTime", "valueQuantity", "dataAbsentReason"} & resource.keys()) != 1:
+            yield "a time stamp has a time, or a count, or the reason why not"
         return
     if len({one["system"] for one in codings}) != len(codings):
         yield "two codings of one system (dk-core allows one)"

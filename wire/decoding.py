@@ -6,6 +6,7 @@ means beside another one (a glucose context and its record, a sensor's session) 
 
 import contextlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from wire import serial
@@ -77,7 +78,7 @@ def information_of(evidence: Evidence) -> DeviceInformation:
         return _of_agent(evidence)
     if isinstance(evidence, SerialFrame):
         return _of_frame(evidence)
-    return device_information(evidence.context)
+    return _of_context(evidence.context)
 
 
 def specializations_of(evidence: Evidence) -> tuple[tuple[int, int | None], ...]:
@@ -93,6 +94,10 @@ def specializations_of(evidence: Evidence) -> tuple[tuple[int, int | None], ...]
         # Bluetooth SIG services name no version of an IEEE specialization.
         return () if service is None else ((service.specialization, None),)
     return ()
+
+
+# All readings of a connection have the same context.
+_of_context: Final = lru_cache(maxsize=256)(device_information)
 
 
 def _meaning(measurements: tuple[Measurement, ...], *, stored: bool) -> Meaning:
