@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from simulator import scenario
+from simulator import scenario, serial_cli
 from simulator.bluez import BluezError
 from simulator.devices import KINDS
 from simulator.faults import FAULTS as BLE_FAULTS
@@ -25,12 +25,13 @@ Simulated people, their devices and a demonstration of the whole relay. Nobody i
   stafet-sim demo                 everything on this machine: devices to FHIR server, and a comparison
   stafet-sim run scenario.toml    the devices of a scenario, as BLE peripherals through BlueZ
   stafet-sim agent --connect ...  an IEEE 11073-20601 agent over TCP or a serial line, of any specialization
+  stafet-sim serial --device ...  a Nonin or Vitalograph device on a serial port (a pty)
 """
 
 EXIT_STATUSES = """\
 exit statuses:
-  0   done (demo: every value in the FHIR server equals what was measured; agent: every reading is reported)
-  1   demo: a value is wrong, missing or doubled; agent: rejected, aborted, or not all readings reported
+  0   done (demo: every value in the FHIR server equals what was measured; agent, serial: every reading is reported)
+  1   demo: a value is wrong, missing or doubled; agent, serial: rejected, aborted, or not all readings reported
   2   the command line is wrong
   69  something that is needed is not there (agent: no manager answers): the line on stderr names it
   73  an output file cannot be written
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--broker", choices=("iotcore", "mosquitto"), default="iotcore", help="default: iotcore")
     demo.add_argument("--directory", type=Path, help="keep configuration, stores and logs here (default: a new one)")
     _agent(_command(commands, "agent", "an IEEE 11073-20601 agent", AGENT_HELP))
+    serial_cli.add_options(_command(commands, "serial", "a serial device on a pty", serial_cli.HELP))
     return top
 
 
@@ -158,6 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.command == "run":
         return run(options.scenario)
+    if options.command == "serial":
+        return serial_cli.run(options)
     if options.command == "agent":
         return agent(options)
     from simulator.demo import demo  # noqa: PLC0415 - `run` needs neither rich nor httpx

@@ -170,6 +170,16 @@ def test_a_blow_whose_ack_was_lost_comes_again_and_is_known_and_answered_again()
     assert session.to_send() == b""
 
 
+def test_a_blow_without_a_date_is_only_known_by_coming_again_at_once() -> None:
+    session, undated = LungMonitorStream(), blow(time="000000000000")
+    told_at = [(0.0, False), (3.0, True), (6.0, True), (20.0, False), (20.5, True)]
+    for now, duplicate in told_at:
+        (frame,) = session.receive(undated, now)
+        assert frame.duplicate == duplicate, now
+    session.forget(frame)
+    assert [frame.duplicate for frame in session.receive(undated, 21.0)] == [False]
+
+
 # answers
 
 

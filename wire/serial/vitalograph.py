@@ -32,6 +32,9 @@ NAK: Final = b"\x15"
 MOST_NAKS: Final = 3
 """A frame that stays wrong so often in a row is not asked for again: the line is bad, and the device keeps the blow."""
 
+REPEATS_S: Final = 5.0
+"""A monitor that waits for an answer repeats within seconds; nobody blows twice in so short a time."""
+
 _BEGINNING: Final = b"FTD"
 _TEXT_SIZE: Final = 56
 _LONGEST_TEXT: Final = 128
@@ -49,6 +52,7 @@ _VALUES: Final = (
 """Where, what, and in which unit and power of ten the three digits count."""
 _SETTINGS_AT: Final = _VALUES_AT + 3 * len(_VALUES)
 _TIME_AT: Final = _SETTINGS_AT + 3 * len(_SETTINGS)
+_NO_DATE: Final = b"0000"
 _BAD_TEST_AT: Final = _TIME_AT + 2 * len(_TIME_FIELDS)
 _VERSION_AT: Final = _BAD_TEST_AT + 1
 
@@ -79,16 +83,18 @@ def describe_lung_monitor(frame: bytes) -> dict[str, str | bool]:
 class LungMonitorStream:
     """A session with a lung monitor. Every frame wants `acknowledge` once it is durable.
 
-    No public source has a command that sets its clock, so nothing does.
+    No public source has a command that sets its clock, so nothing does. A blow of a monitor whose clock was never set
+    has no time to know it by: it is a duplicate only if it comes again within `REPEATS_S`.
     """
 
-    __slots__ = ("_framer", "_naks", "_outgoing", "_seen")
+    __slots__ = ("_framer", "_last", "_naks", "_outgoing", "_seen")
 
     clock_set = False
 
     def __init__(self, *, seen: Seen | None = None) -> None:
         self._framer = Framer(_scan)
         self._seen = Seen() if seen is None else seen
+        self._last: tuple[bytes, float] = (b"", 0.0)
         self._outgoing = b""
         self._naks = 0
 
@@ -99,7 +105,7 @@ class LungMonitorStream:
 
     def receive(self, data: bytes, now: float) -> tuple[Frame, ...]:
         """Take bytes from the line; the frames that are whole now."""
-        return self._taken(self._framer.receive(data, now))
+        return self._taken(self._framer.receive(data, now), now)
 
     def acknowledge(self, _: Frame) -> None:
         """The frame is durable: the device may forget it. A duplicate is answered too, or it comes for ever."""
@@ -108,6 +114,7 @@ class LungMonitorStream:
     def forget(self, frame: Frame) -> None:
         """The frame could not be kept; it is not acknowledged, and comes again."""
         self._seen.forget(frame.data)
+        self._last = (b"", 0.0)
 
     def to_send(self) -> bytes:
         """What is to be written to the line now."""
@@ -121,12 +128,12 @@ class LungMonitorStream:
     def expire(self, now: float) -> tuple[Frame, ...]:
         """Give up a frame that did not go on, and ask for it again."""
         cut = self.counts.cut
-        frames = self._taken(self._framer.expire(now))
+        frames = self._taken(self._framer.expire(now), now)
         if self.counts.cut > cut and not frames:
             self._refuse()
         return frames
 
-    def _taken(self, pieces: list[Piece]) -> tuple[Frame, ...]:
+    def _taken(self, pieces: list[Piece], now: float) -> tuple[Frame, ...]:
         frames = []
         for found, data in pieces:
             if found is Found.SPOILED:
@@ -134,10 +141,17 @@ class LungMonitorStream:
                 continue
             self._naks = 0
             self.counts.frames += 1
-            duplicate = self._seen.again(data)
+            duplicate = self._again(data, now)
             self.counts.duplicates += duplicate
             frames.append(Frame(format=SerialFormat.VITALOGRAPH_LUNG_MONITOR, data=data, duplicate=duplicate))
         return tuple(frames)
+
+    def _again(self, data: bytes, now: float) -> bool:
+        if data[_TIME_AT:][:4] != _NO_DATE:
+            return self._seen.again(data)
+        last, at = self._last
+        self._last = (data, now)
+        return data == last and now < at + REPEATS_S
 
     def _refuse(self) -> None:
         if self._naks < MOST_NAKS:

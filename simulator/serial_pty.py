@@ -1,0 +1,82 @@
+"""A pty as a device's cable: who opened it, what came, and what happens when it is pulled out.
+
+The far side is open while some program has it open; before and after that the device is alone, as without a Bluetooth
+connection. Linux tells that only when it is asked (POLLHUP), so it is asked fifty times a second.
+"""
+
+import asyncio
+import contextlib
+import os
+import pty
+import select
+import tty
+from pathlib import Path
+from typing import Final
+
+LOOK_S: Final = 0.02
+
+
+class HungUp(Exception):  # noqa: N818  it is how a connection ends, and no fault
+    """Nobody has the port open any more."""
+
+
+class Pty:
+    """One port; `link` is a name for it that stays when it is plugged in again."""
+
+    def __init__(self, link: Path | None) -> None:
+        self._link = link
+        self._master = -1
+        self.path = ""
+        """Where it is; another after each `plug`."""
+
+    def plug(self) -> None:
+        """Appear. OSError if the link cannot be made."""
+        self._master, slave = pty.openpty()
+        tty.setraw(slave)
+        self.path = os.ttyname(slave)
+        os.close(slave)
+        os.set_blocking(self._master, False)
+        if self._link is not None:
+            new = self._link.with_name(f"{self._link.name}.new")
+            new.unlink(missing_ok=True)
+            new.symlink_to(self.path)
+            new.replace(self._link)
+
+    def unplug(self) -> None:
+        """Vanish, as a cable that is pulled out or a device that is out of reach."""
+        if self._link is not None:
+            self._link.unlink(missing_ok=True)
+        if self._master >= 0:
+            os.close(self._master)
+        self._master = -1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether some program has the port open."""
+        poll = select.poll()
+        poll.register(self._master, select.POLLIN)
+        return not any(flags & select.POLLHUP for _, flags in poll.poll(0))
+
+    async def read(self, until: float) -> bytes:
+        """What came by then, as soon as something did; HungUp if the port was closed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                try:
+                    return os.read(self._master, 4096)
+                except OSError as error:
+                    if isinstance(error, BlockingIOError):
+                        raise
+                    raise HungUp from error
+            if loop.time() >= until:
+                return b""
+            if not self.is_open:
+                raise HungUp
+            await asyncio.sleep(min(LOOK_S, max(0.0, until - loop.time())))
+
+    def write(self, data: bytes) -> None:
+        """Say something; what a port that nobody reads does not take is lost, as on a line."""
+        if not self.is_open:
+            raise HungUp
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._master, data)
