@@ -254,6 +254,8 @@ class Ble(NamedTuple):
     """A connected device that says nothing for so long is disconnected."""
     connections: Annotated[int, _number(1, 8, "write a whole number from 1 to 8, without quotes", whole=True)] = 4
     """Devices read at the same time; common adapters hold 7 to 10 links."""
+    time_service: Annotated[bool, _flag] = False
+    """Let devices read the time of the hub (Current Time Service)."""
 
 
 class Device(NamedTuple):

@@ -178,6 +178,13 @@ class HubAgent:
                     group.create_task(collector.run(), name=name)
                 group.create_task(self._intake.run(), name="held readings")
                 group.create_task(self._follow_listing(group, self._intake), name="listing")
+                if self._config.ble.time_service:
+                    from edge.time_service import TimeService  # noqa: PLC0415  only if it is asked for
+
+                    offered = TimeService(
+                        adapter=lambda: self._radio.adapter if self._radio else "", now=self._clock.now
+                    )
+                    group.create_task(offered.run(), name="time service")
         finally:
             self._intake.close()
 
