@@ -45,6 +45,8 @@ class FakeRecords:
     counts_wrong_by: int = 0
     lose: int = 0
     """So many records are reported without their values arriving, once."""
+    answers_early_s: float = 0.0
+    """The last record comes so long after the answer: two characteristics are two channels."""
     noise: list[bytes] = field(default_factory=list)
     """Sent from the control point before each answer."""
     requests: list[bytes] = field(default_factory=list)
@@ -101,10 +103,16 @@ class FakeRecords:
             return response(10)
         broken_off = bool(self.break_off)
         self.break_off -= broken_off
-        await self._send(device, meant[:1] if broken_off else meant)
+        if self.answers_early_s:
+            asyncio.get_running_loop().call_later(self.answers_early_s, self._send_last, device)
+        await self._send(device, meant[:1] if broken_off else meant[: -1 if self.answers_early_s else None])
         if broken_off:
             return response(8)
         return bytes((8, 0)) + len(meant).to_bytes(self.width, "little") if opcode == 7 else response(1)
+
+    def _send_last(self, device: FakePeripheral) -> None:
+        for uuid, value in self.kept[-1].values:
+            device.notify(uuid, value)
 
     async def _send(self, device: FakePeripheral, kept: Iterable[Kept]) -> None:
         link = device.link

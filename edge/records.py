@@ -34,6 +34,8 @@ SILENT_S: Final = 30.0
 """Without a record or an answer for so long a procedure has failed (GLP and PLXP: the ATT transaction time-out)."""
 COUNT_S: Final = 5.0
 """Nothing is sent before a count, so it comes at once."""
+LATE_S: Final = 1.0
+"""Records that have not come so long after the last one and the answer are lost."""
 WRITE_S: Final = 5.0
 ABORT_S: Final = 2.0
 LONGEST_S: Final = 600.0
@@ -104,6 +106,7 @@ class Fetch:
         self._opcode = Opcode.REPORT
         self._answer: asyncio.Future[Answer] | None = None
         self._heard = 0.0
+        self._news = asyncio.Event()
         self._arrived = 0
         self._highest: Mark | None = None
         self._marked_seen = False
@@ -121,6 +124,7 @@ class Fetch:
     def received(self, characteristic: int, value: bytes) -> None:
         """A value of one of the records' characteristics, asked for or not."""
         self._heard = asyncio.get_running_loop().time()
+        self._news.set()
         if characteristic == self._records.values[0]:
             self._last = value
         entries, part_of = self._reader.read(characteristic, value)
@@ -194,7 +198,8 @@ class Fetch:
                     return Outcome.WHOLE
                 ended = counted
                 if counted not in {_Ended.GONE, _Ended.FAILED}:  # one that does not count may report all the same
-                    ended = await self._ask_once(opcode, number)
+                    expected = counted.records if isinstance(counted, Answer) else None
+                    ended = await self._ask_once(opcode, number, expected or 0)
                 outcome = self._outcome(ended, counted)
                 if outcome is not Outcome.SHORT and not _is_worth_another(ended):
                     break
@@ -212,8 +217,8 @@ class Fetch:
         said = [each.records for each in (counted, ended) if isinstance(each, Answer) and each.records is not None]
         return Outcome.SHORT if said and self._arrived < max(said) else Outcome.WHOLE
 
-    async def _ask_once(self, opcode: Opcode, number: int | None) -> Answer | _Ended:
-        """One procedure, from its request to its end."""
+    async def _ask_once(self, opcode: Opcode, number: int | None, expected: int = 0) -> Answer | _Ended:
+        """One procedure, from its request to its end, and to the last of `expected` records if they come late."""
         request = asked(opcode, number=number, number_bytes=self._records.number_bytes)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
@@ -223,11 +228,24 @@ class Fetch:
         try:
             async with asyncio.timeout(WRITE_S):
                 await self._write(request)
-            return await self._until_answered(answer, COUNT_S if opcode is Opcode.COUNT else SILENT_S)
+            ended = await self._until_answered(answer, COUNT_S if opcode is Opcode.COUNT else SILENT_S)
+            await self._last_ones(ended, expected)
+            return ended  # noqa: TRY300  what comes until here answers the request
         except (RadioError, TimeoutError):
             return _Ended.GONE if self._gone.is_set() else _Ended.FAILED
         finally:
             self._request = b""
+
+    async def _last_ones(self, ended: Answer | _Ended, expected: int) -> None:
+        """Wait for records that come after the answer: characteristics of a device may be channels of their own."""
+        if not self._request or not isinstance(ended, Answer) or ended.result != Result.SUCCESS:
+            return
+        loop = asyncio.get_running_loop()
+        while self._arrived < max(expected, ended.records or 0) and loop.time() < self._heard + LATE_S:
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._heard + LATE_S):
+                    await self._news.wait()
 
     async def _until_answered(self, answer: "asyncio.Future[Answer]", silent_s: float) -> Answer | _Ended:
         loop = asyncio.get_running_loop()

@@ -366,6 +366,7 @@ async def test_a_glucose_context_carries_the_record_that_it_belongs_to() -> None
         {"refuse_writes": 2},
         {"lose": 2},
         {"silent": frozenset({4})},
+        {"answers_early_s": 0.5},
         {"opcodes": frozenset({1, 3})},
     ],
     ids=lambda fault: next(iter(fault)),
@@ -378,6 +379,7 @@ async def test_a_device_that_gets_it_right_in_the_end_loses_nothing(fault: dict[
     (mark,) = store.marks.values()
     assert mark is not None
     assert mark.number == 7
+    assert all(reading.context[-1].characteristic == RACP for reading in store.readings)
 
 
 async def test_fewer_records_than_the_device_counts_are_asked_for_again_in_the_next_session() -> None:
