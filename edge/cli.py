@@ -505,7 +505,10 @@ def _decode_20601(options: argparse.Namespace) -> int:
     except OSError as error:
         raise _Failed(IO, f"{name}: {error.strerror}; check the disk") from error
     for line, tolerated in replayed.tolerated:
-        print(f"stafet-hub: {name}: line {line}: let pass: {tolerated}", file=sys.stderr)
+        print(
+            f"stafet-hub: {name}: line {line}: let pass: {tolerated.detail} ({tolerated.tolerance}) at byte {tolerated.offset}",
+            file=sys.stderr,
+        )
     if options.json:
         print(measurement_json.dumps(replayed.measurements, indent=2))
     else:

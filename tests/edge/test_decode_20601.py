@@ -61,7 +61,7 @@ def test_a_test_association_never_looks_like_a_patient(tmp_path: Path, capsys: p
         ("X>Y e4000002 0000", "line 1: 'X' is not hexadecimal at byte 0"),
         (SESSION["report"].hex(), "line 1: no configuration is known at byte"),
         (MEASURED + "A>M e7000036", "line 10: "),
-        (MEASURED.replace("F3C5202611", "F3C5202613"), "line 7: "),
+        (MEASURED.replace("0001000AF3C5", "004D000AF3C5"), "line 7: observation 1, of object 77: "),
         ("\xe6", "line 1: "),
     ],
 )
@@ -74,6 +74,17 @@ def test_a_fault_is_one_line_with_its_line_and_byte_and_nothing_is_printed(
     assert captured.err.count("\n") == 1
     assert said in captured.err
     assert " at byte " in captured.err
+
+
+def test_what_is_let_pass_is_one_line_with_its_place_and_without_a_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert decode(MEASURED.replace("F3C520261121", "F3C520261321"), tmp_path, "--json") == 0
+    captured = capsys.readouterr()
+    first, second = json.loads(captured.out)
+    assert (first["value"], first["clock_set"], "clock_set" in second) == ("96.5", False, False)
+    (line,) = captured.err.splitlines()
+    assert line.endswith("line 7: let pass: no month 13 in 2026-13-21T19:33:46.5 (time-stamp) at byte 20")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
