@@ -30,6 +30,9 @@ NOT_FOUND: Final = "fhir-not-found"
 PATIENCE: Final = 5
 """Tries for what may pass by itself but need not: a conflict, or a stored Observation that search does not find."""
 
+MAX_OBSERVATIONS: Final = 500
+"""What one transaction holds: seconds of work for a slow server. A single reading goes whole, however much it says."""
+
 _CONFLICTS: Final = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 
 
@@ -72,7 +75,7 @@ class Writer:
         """
         tally = Tally()
         while entries := self._ledger.pending(hub, limit=MAX_READINGS):
-            tally += await self.write(entries, fresh=fresh)
+            tally += await self.write(_portion(entries), fresh=fresh)
             fresh = None
         return tally
 
@@ -205,3 +208,13 @@ class Writer:
     async def _wait(self, answer: Unavailable, attempt: int) -> None:
         event("fhir_unavailable", WARNING, detail=answer.detail, attempt=attempt + 1)
         await self._backoff.wait(attempt, at_least_s=answer.retry_after_s)
+
+
+def _portion(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """As many readings, from the first, as one transaction holds; at least one."""
+    room = MAX_OBSERVATIONS
+    for count, entry in enumerate(entries):
+        room -= len(entry.identifiers)
+        if room < 0:
+            return entries[: max(count, 1)]
+    return entries

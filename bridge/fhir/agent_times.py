@@ -24,77 +24,78 @@ from bridge.fhir.times import (
 )
 from wire.evidence import AgentReport
 from wire.measurement import Measurement
-from wire.x73.evidence import Counted, MdsRead, mds_of
+from wire.x73.evidence import Counted, mds_of
 
 _TICK_US: Final = 125
 """A relative time counts eighths of milliseconds; FHIR is told microseconds (PhdCoincidentTimeStampObservation)."""
 
 
-def agent_timing(
-    measurement: Measurement, counted: Counted | None, *, report: AgentReport, received: datetime, zone: tzinfo
-) -> Timing:
-    """When a measurement of a report took place; raises Untranslatable where the table says discard."""
-    mds = mds_of(report)
-    read = _read(report, mds, received)
-    if counted is not None:
-        return _by_counter(counted, mds, read=read, report=report, received=received, zone=zone)
-    stamp = measurement.device_time
-    base_offset = stamp is not None and stamp.offset_min is not None
-    return timing(
-        stamp,
-        clock_set=measurement.clock_set,
-        received=received,
-        clock=_clock(report, mds, read, base_offset=base_offset),
-        zone=zone,
-        time_type=TimeType.UTC if base_offset else TimeType.LOCAL,
-    )
+class AgentTimes:
+    """When the measurements of one report took place."""
 
+    def __init__(self, report: AgentReport, *, received: datetime, zone: tzinfo) -> None:
+        self._report = report
+        self._received = received
+        self._zone = zone
+        self._mds = mds_of(report)
+        self._read = self._when_read()
+        self._clocks = {base_offset: self._clock(base_offset=base_offset) for base_offset in (False, True)}
 
-def _read(report: AgentReport, mds: MdsRead, received: datetime) -> datetime | None:
-    """When the hub had the MDS, by its own (corrected) clock; None if it did not have it."""
-    if not mds.attributes:
-        return None
-    try:
-        return received + timedelta(microseconds=mds.mono_us - report.received.mono_us)
-    except OverflowError:
-        return None
+    def timing(self, measurement: Measurement, counted: Counted | None) -> Timing:
+        """When a measurement took place; raises Untranslatable where the table says discard."""
+        if counted is not None:
+            return self._by_counter(counted)
+        stamp = measurement.device_time
+        base_offset = stamp is not None and stamp.offset_min is not None
+        return timing(
+            stamp,
+            clock_set=measurement.clock_set,
+            received=self._received,
+            clock=self._clocks[base_offset],
+            zone=self._zone,
+            time_type=TimeType.UTC if base_offset else TimeType.LOCAL,
+        )
 
+    def _when_read(self) -> datetime | None:
+        """When the hub had the MDS, by its own (corrected) clock; None if it did not have it."""
+        if not self._mds.attributes:
+            return None
+        try:
+            return self._received + timedelta(microseconds=self._mds.mono_us - self._report.received.mono_us)
+        except OverflowError:
+            return None
 
-def _clock(report: AgentReport, mds: MdsRead, read: datetime | None, *, base_offset: bool) -> DeviceClock | None:
-    shown = mds.clock(base_offset=base_offset)
-    if shown is None or read is None:
-        return None
-    return DeviceClock(
-        phd=shown[0],
-        phg=read,
-        key=_key(report, mds, shown[1]),
-        claims_synced=mds.synchronised(base_offset=base_offset),
-    )
+    def _clock(self, *, base_offset: bool) -> DeviceClock | None:
+        shown = self._mds.clock(base_offset=base_offset)
+        if shown is None or self._read is None:
+            return None
+        return DeviceClock(
+            phd=shown[0],
+            phg=self._read,
+            key=self._key(shown[1]),
+            claims_synced=self._mds.synchronised(base_offset=base_offset),
+        )
 
+    def _key(self, shown: bytes) -> bytes:
+        return self._report.received.boot + f" {self._mds.mono_us} ".encode() + shown
 
-def _key(report: AgentReport, mds: MdsRead, shown: bytes) -> bytes:
-    return report.received.boot + f" {mds.mono_us} ".encode() + shown
-
-
-def _by_counter(
-    counted: Counted, mds: MdsRead, *, read: datetime | None, report: AgentReport, received: datetime, zone: tzinfo
-) -> Timing:
-    shown = mds.counter(high_resolution=counted.high_resolution)
-    if counted.us is None or shown is None or read is None:
-        raise Untranslatable(Reason.DEVICE_TIME, "the device's time is a counter that it does not show")
-    instant = read + timedelta(microseconds=counted.us)
-    if not received - OLDEST <= instant <= received + CURRENT:
-        raise Untranslatable(Reason.DEVICE_TIME, "the device's counter was not running, or began anew")
-    counter_us = shown if counted.high_resolution else shown * _TICK_US
-    return Timing(
-        row=row(TimeType.TICK, current=True),
-        effective=print_time(instant, zone, "milliseconds"),
-        coincident=Coincident(
-            phg=print_time(read, zone, "milliseconds"),
+    def _by_counter(self, counted: Counted) -> Timing:
+        read, shown = self._read, self._mds.counter(high_resolution=counted.high_resolution)
+        if counted.us is None or shown is None or read is None:
+            raise Untranslatable(Reason.DEVICE_TIME, "the device's time is a counter that it does not show")
+        instant = read + timedelta(microseconds=counted.us)
+        if not self._received - OLDEST <= instant <= self._received + CURRENT:
+            raise Untranslatable(Reason.DEVICE_TIME, "the device's counter was not running, or began anew")
+        coincident = Coincident(
+            phg=print_time(read, self._zone, "milliseconds"),
             phd=None,
             offset=False,
-            key=_key(report, mds, f"{counted.high_resolution} {shown}".encode()),
-            counter_us=counter_us,
+            key=self._key(f"{counted.high_resolution} {shown}".encode()),
+            counter_us=shown if counted.high_resolution else shown * _TICK_US,
             high_resolution=counted.high_resolution,
-        ),
-    )
+        )
+        return Timing(
+            row=row(TimeType.TICK, current=True),
+            effective=print_time(instant, self._zone, "milliseconds"),
+            coincident=coincident,
+        )

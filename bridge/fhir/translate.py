@@ -21,7 +21,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from bridge.fhir import Reason, Untranslatable
-from bridge.fhir.agent_times import agent_timing
+from bridge.fhir.agent_times import AgentTimes
 from bridge.fhir.codes import OBSERVATION_IDENTIFIER, SPECIALIZATIONS
 from bridge.fhir.devices import Gateway, Phd, Specialization, phd_device, phd_identifier, phg_device
 from bridge.fhir.identity import identity, told
@@ -103,6 +103,7 @@ def translate_reading(
     phd = _phd(reading, meaning.measurements, hub)
     run = _Run(phd=phd, gateway=Gateway(hub=hub), patient=patient, identifier_key=identifier_key)
     whole = encode_reading(reading) if encoded is None else encoded
+    agents = AgentTimes(reading, received=received, zone=timezone) if isinstance(reading, AgentReport) else None
     clock = device_clock(reading, received) if isinstance(reading, Reading) else None
     for measurement, counted in zip(meaning.measurements, meaning.counted, strict=True):
         from_memory = meaning.stored or MeasurementStatus.STORED in measurement.status
@@ -110,8 +111,8 @@ def translate_reading(
             raise Untranslatable(
                 Reason.DEVICE_TIME, "a measurement from the device's memory, and nothing tells its time"
             )
-        if isinstance(reading, AgentReport):
-            timed = agent_timing(measurement, counted, report=reading, received=received, zone=timezone)
+        if agents is not None:
+            timed = agents.timing(measurement, counted)
         else:
             timed = timing(
                 measurement.device_time, clock_set=measurement.clock_set, received=received, clock=clock, zone=timezone

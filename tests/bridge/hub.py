@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support import eventually
 from wire.batch import GENESIS, chain, encode_reading, seal_batch
 from wire.cose import KeySigner, PublicKey, public_key_pem, thumbprint
-from wire.evidence import Clock, ClockState, Device, Reading
+from wire.evidence import Clock, ClockState, Device, Evidence, Reading
 from wire.receipt import VerifiedReceipt, open_receipt
 from wire.topics import batch_topic, receipt_topic
 
@@ -66,7 +66,7 @@ class Hub:
     def kid(self) -> bytes:
         return KeySigner(self.key).kid
 
-    def take(self, *readings: Reading) -> None:
+    def take(self, *readings: Evidence) -> None:
         self.readings += [encode_reading(reading) for reading in readings]
 
     def weigh(self, count: int) -> None:
