@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROUNDS = 7
+_Decode = Callable[[bytes], object]
 
 
 class Figure(NamedTuple):
@@ -47,10 +48,13 @@ def rates(*functions: Callable[[], object], batch: int = 2000) -> list[float]:
 
 def decoders() -> Iterator[Figure]:
     """Every GATT and serial decoder against an unchecked struct decode that makes the same measurements."""
-    from tests.bench.unchecked import UNCHECKED, UNCHECKED_SERIAL
+    from tests.bench.unchecked import UNCHECKED, UNCHECKED_RECORDS, UNCHECKED_SERIAL
     from wire import gatt, serial
 
-    pairs = [(f"{number:04X}", partial(gatt.decode, number), *pair) for number, pair in UNCHECKED.items()]
+    pairs: list[tuple[str, _Decode, bytes, _Decode]] = [
+        (gatt.short_uuid(uuid)[:8], partial(gatt.decode, uuid), *pair) for uuid, pair in UNCHECKED.items()
+    ]
+    pairs += [(name, *each) for name, each in UNCHECKED_RECORDS.items()]
     pairs += [(kind.value, partial(serial.decode, kind), *pair) for kind, pair in UNCHECKED_SERIAL.items()]
     for name, checked, value, bare in pairs:
         if bare(value) != checked(value):

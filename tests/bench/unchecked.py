@@ -4,10 +4,14 @@ The limit that the checked decoders of `wire.gatt` and `wire.serial` are held to
 """
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
 from struct import Struct
 
+from wire.advertisement import decode_mi_scale
 from wire.measurement import DeviceTime, Measurement, MeasurementStatus
+from wire.omron import decode_record14
+from wire.quirks import AND_WEIGHT, NONIN_OXIMETRY
 from wire.serial import SerialFormat
 
 _SPOT = Struct("<BHHH5BHHBH").unpack
@@ -22,6 +26,11 @@ _COMPOSITION = Struct("<HHH5BBHHHHH").unpack
 _CGM = Struct("<BBHHHBHH").unpack
 _SECOND = Struct(">4B").unpack
 _SPOT_CHECK = Struct(">5x8BHHxB2x").unpack
+_NONIN = Struct(">3BHHBH").unpack
+_AND = Struct("<BHH5B").unpack
+_GHS = Struct("<6xBIHHxIx5xIHI5xIHI").unpack
+_ENHANCED = Struct("<B3HIHBHI").unpack
+_OMRON = Struct("<4BHH6x").unpack
 _BLOW = Struct("14x3s3s3s3s15x2s2s2s2s2s2s1s3x2x").unpack
 
 
@@ -198,7 +207,78 @@ def _blow(frame: bytes) -> tuple[Measurement, ...]:
     )
 
 
-UNCHECKED: dict[int, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
+def _oximetry(value: bytes) -> tuple[Measurement, ...]:
+    _, _, _, index, _, spo2, pulse = _NONIN(value)
+    states = (MeasurementStatus.FULLY_QUALIFIED,)
+    return (
+        Measurement(code=150456, value=Decimal(spo2), unit="%", status=states),
+        Measurement(code=149530, value=Decimal(pulse), unit="/min", status=states),
+        Measurement(code=150320, value=Decimal(index).scaleb(-2), unit="%", status=states),
+    )
+
+
+def _own_weight(value: bytes) -> tuple[Measurement, ...]:
+    _, weight, *stamp = _AND(value)
+    return (Measurement(code=188736, value=Decimal(weight).scaleb(-1), unit="kg", device_time=_time(*stamp)),)
+
+
+def _since_2000(seconds: int, offset_min: int) -> DeviceTime:
+    moment = datetime(2000, 1, 1) + timedelta(seconds=seconds)  # noqa: DTZ001  (the offset stands beside it)
+    return DeviceTime(
+        year=moment.year,
+        month=moment.month,
+        day=moment.day,
+        hour=moment.hour,
+        minute=moment.minute,
+        second=moment.second,
+        offset_min=offset_min,
+    )
+
+
+def _bundle(value: bytes) -> tuple[Measurement, ...]:
+    _, low, high, _, modality, first, _, spo2, second, _, pulse = _GHS(value)
+    time = _since_2000(low | high << 32, 0)
+    more = (modality,)
+    return (
+        Measurement(code=first, value=_float(spo2), unit="%", device_time=time, supplemental=more),
+        Measurement(code=second, value=_float(pulse), unit="/min", device_time=time, supplemental=more),
+    )
+
+
+def _enhanced(value: bytes) -> tuple[Measurement, ...]:
+    _, high, low, mean, stamp, pulse, user, status, facing = _ENHANCED(value)
+    time = _since_2000(facing, (facing - stamp) // 60)
+    parts = tuple(
+        Measurement(code=code, value=_sfloat(raw), unit="mm[Hg]")
+        for code, raw in ((150021, high), (150022, low), (150023, mean))
+    )
+    bits = {bit: True for bit in range(6) if status >> bit & 1}
+    return (
+        Measurement(code=150020, components=parts, device_time=time, user=user),
+        Measurement(code=149546, value=_sfloat(pulse), unit="/min", device_time=time, user=user),
+        Measurement(code=8410608, bits=bits, device_time=time, user=user),
+    )
+
+
+def _omron(value: bytes) -> tuple[Measurement, ...]:
+    high, low, pulse, year, day, minute = _OMRON(value)
+    time = _time(2000 + (year & 63), day >> 10 & 15, day >> 5 & 31, day & 31, minute >> 6 & 63, minute & 63)
+    parts = (
+        Measurement(code=150021, value=Decimal(high + 25), unit="mm[Hg]"),
+        Measurement(code=150022, value=Decimal(low), unit="mm[Hg]"),
+    )
+    return (
+        Measurement(code=150020, components=parts, device_time=time),
+        Measurement(code=149546, value=Decimal(pulse), unit="/min", device_time=time),
+    )
+
+
+def _mi_scale(value: bytes) -> tuple[Measurement, ...]:
+    _, weight, *stamp = _AND(value)
+    return (Measurement(code=188736, value=Decimal(weight * 5).scaleb(-3), unit="kg", device_time=_time(*stamp)),)
+
+
+UNCHECKED: dict[int | bytes, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
     0x2A5E: (bytes.fromhex("0f5e005800d7070a0100000000422020000cf0"), _spot),
     0x2A5F: (bytes.fromhex("1fdef3caf3caf35af5d4f3b2f220010100007ae3"), _continuous),
     0x2A35: (bytes.fromhex("1e8a00580078000000041114293b3c00012700"), _pressure),
@@ -209,6 +289,22 @@ UNCHECKED: dict[int, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] =
     0x2A34: (bytes.fromhex("5f2a00022dd00351080730010ca044f0"), _context),
     0x2A9C: (bytes.fromhex("c60dea00ea07021108000002e02ec42c1027b036d606"), _composition),
     0x2AA7: (bytes.fromhex("0de3d2e4050004083002f0e5f3"), _cgm),
+    0x2B34: (bytes.fromhex("7e8a005800780070ce26313c0001270080dc2631"), _enhanced),
+    0x2B8B: (
+        bytes.fromhex(
+            "03ff2f00420022729d2b2900000600013c4c020002010c000100b84b0200200262000000010c0001001a480200a00a62000000"
+        ),
+        _bundle,
+    ),
+    NONIN_OXIMETRY: (bytes.fromhex("0a151e0248000562003c"), _oximetry),
+    AND_WEIGHT: (bytes.fromhex("02e802ea07021108000a"), _own_weight),
+}
+
+UNCHECKED_RECORDS: dict[
+    str, tuple[Callable[[bytes], tuple[Measurement, ...]], bytes, Callable[[bytes], tuple[Measurement, ...]]]
+] = {
+    "omron-14": (decode_record14, bytes.fromhex("6457431a7316161c000046001900"), _omron),
+    "advertisement-181d": (decode_mi_scale, bytes.fromhex("a24c63e20702010f2f1c"), _mi_scale),
 }
 
 UNCHECKED_SERIAL: dict[SerialFormat, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {

@@ -5,9 +5,8 @@ device's own. Only a time of day becomes a `DeviceTime`: local time with the dev
 one. A clock that is not synchronised, or a time from before the clock was last set, is evidence only.
 """
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from wire.errors import DecodeError, WireError
 from wire.gatt.reader import Reader
@@ -19,8 +18,8 @@ _RESOLUTION: Final = 0x0C
 _OFFSET_USED: Final = 0x10
 _CURRENT_TIMELINE: Final = 0x20
 
-_MICROSECONDS: Final = (1_000_000, 100_000, 1_000, 100)
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_PER_SECOND: Final = (1, 10, 1_000, 10_000)
+_EPOCH: Final = datetime(2000, 1, 1)  # noqa: DTZ001  (the offset, if any, stays beside the time)
 
 SOURCES: Final = (
     "unknown",
@@ -36,30 +35,33 @@ SOURCES: Final = (
 _NOT_SYNCHRONISED: Final = 7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ElapsedTime:
+class ElapsedTime(NamedTuple):
     """One time stamp; `time` is None for ticks. `clock_set` says whether the time can be trusted as one of today's clock."""
 
     time: DeviceTime | None
     clock_set: bool
     source: int
-    count: int
+    elapsed: int
 
 
 def read_elapsed_time(reader: Reader) -> ElapsedTime:
     """The nine bytes of an Elapsed Time inside another characteristic."""
     at = reader.offset
-    flags = reader.u8("time flags")
-    count = int.from_bytes(reader.take(6, "elapsed time"), "little")
-    source = reader.u8("time sync source")
-    octet = reader.u8("time zone offset")
-    current = bool(flags & _CURRENT_TIMELINE) and source != _NOT_SYNCHRONISED
+    raw = reader.take(9, "elapsed time")
+    flags, source, octet = raw[0], raw[7], raw[8]
+    count = int.from_bytes(raw[1:7], "little")
+    current = flags & _CURRENT_TIMELINE != 0 and source != _NOT_SYNCHRONISED
     if flags & _TICKS:
-        return ElapsedTime(time=None, clock_set=current, source=source, count=count)
+        return ElapsedTime(None, current, source, count)
     offset_min = 15 * (octet - 256 if octet > 127 else octet) if flags & _OFFSET_USED else 0
+    seconds, rest, scale = count, 0, 1
+    if flags & _RESOLUTION:
+        scale = _PER_SECOND[(flags & _RESOLUTION) >> 2]
+        seconds, rest = divmod(count, scale)
+    if flags & _UTC:
+        seconds += 60 * offset_min
     try:
-        moment = _EPOCH + timedelta(microseconds=count * _MICROSECONDS[(flags & _RESOLUTION) >> 2])
-        moment += timedelta(minutes=offset_min if flags & _UTC else 0)
+        moment = _EPOCH + timedelta(0, seconds, rest * (1_000_000 // scale))
         time = DeviceTime(
             year=moment.year,
             month=moment.month,
@@ -72,7 +74,7 @@ def read_elapsed_time(reader: Reader) -> ElapsedTime:
         )
     except (OverflowError, WireError):
         raise DecodeError("an elapsed time off any calendar", at) from None
-    return ElapsedTime(time=time, clock_set=current, source=source, count=count)
+    return ElapsedTime(time, current, source, count)
 
 
 def describe_current(value: bytes) -> dict[str, str | bool]:
@@ -83,7 +85,7 @@ def describe_current(value: bytes) -> dict[str, str | bool]:
     reader.u8("clock capabilities")
     reader.end()
     return {
-        "time": f"{elapsed.count} ticks" if elapsed.time is None else elapsed.time.isoformat(),
+        "time": f"{elapsed.elapsed} ticks" if elapsed.time is None else elapsed.time.isoformat(),
         "source": SOURCES[elapsed.source] if elapsed.source < len(SOURCES) else "reserved",
         "on the current timeline": elapsed.clock_set,
         "clock needs setting": needs_setting,

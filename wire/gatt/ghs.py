@@ -15,14 +15,14 @@ Layout: GHSS 1.0 as in Realtek's ghss_gatt_svc.h and ST's STM32WBA-BLE-GenericHe
 but what a length counts: ST's count what follows the length, and so did Philips' client and server of the drafts.
 """
 
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from wire.errors import DecodeError
 from wire.gatt.elapsed_time import read_elapsed_time
 from wire.gatt.reader import Reader
-from wire.measurement import DeviceTime, Measurement, MeasurementStatus, numeric
+from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Special
 from wire.nomenclature import UCUM, refid
+from wire.numbers import decode_float
 
 _NUMERIC: Final = 1
 _DISCRETE: Final = 2
@@ -67,33 +67,30 @@ STATUS: Final = {
 """Measurement status, by bit; bits 8 to 13 are reserved."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Header:
-    """What an observation, or the bundle around it, says of its value."""
-
-    type: int | None = None
-    time: DeviceTime | None = None
-    clock_set: bool = True
-    status: tuple[MeasurementStatus, ...] = ()
-    user: int | None = None
-    supplemental: tuple[int, ...] = ()
+# What an observation, or the bundle around it, says of its value: type, time, whether the clock was set, status, user,
+# supplemental information. A plain tuple: it is made for every observation.
+_Header: TypeAlias = tuple[
+    int | None, DeviceTime | None, bool, tuple[MeasurementStatus, ...], int | None, tuple[int, ...]
+]
+_NOTHING: Final[_Header] = (None, None, True, (), None, ())
+_STORED: Final[_Header] = (None, None, True, (MeasurementStatus.STORED,), None, ())
 
 
 def decode_live(value: bytes) -> tuple[Measurement, ...]:
     """Live Health Observations (2B8B): one whole message."""
     reader = _message(value)
-    found = _observation(reader, _Header(), bundled=False)
+    found = _observation(reader, _NOTHING, bundled=False)
     reader.end()
-    return tuple(found)
+    return found
 
 
 def decode_stored(value: bytes) -> tuple[Measurement, ...]:
     """Stored Health Observations (2BDD): one whole message, whose record number is for the RACP and not told."""
     reader = _message(value)
     reader.u32("record number")
-    found = _observation(reader, _Header(status=(MeasurementStatus.STORED,)), bundled=False)
+    found = _observation(reader, _STORED, bundled=False)
     reader.end()
-    return tuple(found)
+    return found
 
 
 def describe_features(value: bytes) -> dict[str, str | bool]:
@@ -120,87 +117,95 @@ def _message(value: bytes) -> Reader:
     return reader
 
 
-def _observation(reader: Reader, around: _Header, *, bundled: bool) -> list[Measurement]:
+def _observation(reader: Reader, around: _Header, *, bundled: bool) -> tuple[Measurement, ...]:
     at = reader.offset
-    kind = reader.u8("observation class")
-    length = reader.u16("length")
+    raw = reader.take(5, "observation header")
+    kind, length, flags = raw[0], raw[1] | raw[2] << 8, raw[3] | raw[4] << 8
     if kind not in CLASSES or (bundled and kind == _BUNDLE):
         raise DecodeError(f"no observation class {kind} here", at)
-    if length > reader.remaining:
-        raise DecodeError(f"an observation of {length} bytes, {reader.remaining} left", at + 1)
-    end = reader.offset + length
-    header = _header(reader, around)
+    end = at + 3 + length
+    header = _header(reader, flags, around) if flags else around
     if kind == _BUNDLE:
-        found = []
+        found: tuple[Measurement, ...] = ()
         for _ in range(reader.u8("count of observations")):
             found += _observation(reader, header, bundled=True)
-    elif header.type is None:
-        raise DecodeError("an observation without a type", at + 3)
     else:
-        found = [_with(header, _value(reader, kind, header.type))]
+        found = (_value(reader, kind, header),)
     if reader.offset != end:
         raise DecodeError(f"an observation of {length} bytes does not fit its fields", at + 1)
     return found
 
 
-def _header(reader: Reader, around: _Header) -> _Header:
-    flags = reader.u16("flags")
-    code = _code(reader, "observation type") if flags & _TYPE else around.type
-    time, clock_set = around.time, around.clock_set
+def _header(reader: Reader, flags: int, around: _Header) -> _Header:
+    code, time, clock_set, status, user, supplemental = around
+    if flags & _TYPE:
+        code = _code(reader, "observation type")
     if flags & _TIME_STAMP:
-        elapsed = read_elapsed_time(reader)
-        time, clock_set = elapsed.time, elapsed.clock_set
+        time, clock_set, _, _ = read_elapsed_time(reader)
     if flags & _DURATION:
         reader.float32("duration")
-    status = around.status
     if flags & _STATUS:
         word = reader.u16("measurement status")
         status += tuple(state for bit, state in STATUS.items() if word >> bit & 1 and state not in status)
     if flags & _ID:
         reader.u32("observation id")
-    user = around.user
     if flags & _PATIENT:
         index = reader.u8("patient")
         user = None if index == _USER_UNKNOWN else index
-    supplemental = around.supplemental
     if flags & _SUPPLEMENTAL:
-        supplemental += tuple(_codes(reader, "supplemental information"))
-    for flag, what in ((_DERIVED_FROM, "derived from"), (_MEMBER_OF, "member of")):
-        if flags & flag:
-            reader.take(4 * reader.u8(f"count of {what}"), what)
+        supplemental = (*supplemental, *_codes(reader, "supplemental information"))
+    if flags & _DERIVED_FROM:
+        reader.take(4 * reader.u8("count of derived from"), "derived from")
+    if flags & _MEMBER_OF:
+        reader.take(4 * reader.u8("count of member of"), "member of")
     if flags & _TLVS:
         _skip_tlvs(reader)
-    return _Header(type=code, time=time, clock_set=clock_set, status=status, user=user, supplemental=supplemental)
+    return code, time, clock_set, status, user, supplemental
 
 
-def _with(header: _Header, measurement: Measurement) -> Measurement:
-    return replace(
-        measurement,
-        device_time=header.time,
-        clock_set=header.clock_set,
-        status=header.status,
-        user=header.user,
-        supplemental=header.supplemental,
-    )
-
-
-def _value(reader: Reader, kind: int, code: int) -> Measurement:
+def _value(reader: Reader, kind: int, header: _Header) -> Measurement:
+    code, time, clock_set, status, user, supplemental = header
+    if code is None:
+        raise DecodeError("an observation without a type", reader.offset)
     if kind == _NUMERIC:
-        unit = _ucum(_UNITS | reader.u16("unit"))
-        return numeric(code, reader.float32("value"), unit)
+        raw = reader.take(6, "unit and value")
+        number = decode_float(int.from_bytes(raw[2:], "little"))
+        return Measurement(
+            code=code,
+            value=number,
+            unit=None if isinstance(number, Special) else _ucum(_UNITS | raw[0] | raw[1] << 8),
+            device_time=time,
+            clock_set=clock_set,
+            status=status,
+            user=user,
+            supplemental=supplemental,
+        )
+    absent = coded = None
+    parts: tuple[Measurement, ...] = ()
     if kind == _DISCRETE:
-        return Measurement(code=code, coded=_code(reader, "coded value"))
-    if kind == _DISCRETE_EVENTS:
+        coded = _code(reader, "coded value")
+    elif kind == _DISCRETE_EVENTS:
         parts = tuple(Measurement(code=code, coded=event) for event in _codes(reader, "event"))
-        return Measurement(code=code, components=parts) if parts else Measurement(code=code, absent="unknown")
-    if kind == _COMPOUND:
+        absent = None if parts else "unknown"
+    elif kind == _COMPOUND:
         at = reader.offset
         parts = tuple(_component(reader) for _ in range(reader.u8("count of components")))
         if not parts:
             raise DecodeError("a compound without components", at)
-        return Measurement(code=code, components=parts)
-    _skip(reader, kind)
-    return Measurement(code=code, absent="unsupported")
+    else:
+        _skip(reader, kind)
+        absent = "unsupported"
+    return Measurement(
+        code=code,
+        absent=absent,
+        coded=coded,
+        components=parts,
+        device_time=time,
+        clock_set=clock_set,
+        status=status,
+        user=user,
+        supplemental=supplemental,
+    )
 
 
 def _ucum(unit: int) -> str:
@@ -218,7 +223,7 @@ def _component(reader: Reader) -> Measurement:
     kind = reader.u8("component class")
     if kind not in CLASSES or kind >= _COMPOUND:
         raise DecodeError(f"no component class {kind}", at)
-    part = _value(reader, kind, code)
+    part = _value(reader, kind, (code, *_NOTHING[1:]))
     # A component has no components of its own: several events at once are one coded value only if there is one.
     if part.components:
         return part.components[0] if len(part.components) == 1 else Measurement(code=code, absent="unsupported")
@@ -249,15 +254,18 @@ def _skip_tlvs(reader: Reader) -> None:
 
 def _codes(reader: Reader, what: str) -> list[int]:
     at = reader.offset
-    count = reader.u8(f"count of {what}")
+    count = reader.u8(what)
     if count > _MOST:
         raise DecodeError(f"{count} codes of {what}", at)
-    return [_code(reader, what) for _ in range(count)]
+    raw = reader.take(4 * count, what)
+    codes = [int.from_bytes(raw[place : place + 4], "little") for place in range(0, 4 * count, 4)]
+    if 0 in codes:
+        raise DecodeError(f"{what} 0 is no MDC code", at + 1)
+    return codes
 
 
 def _code(reader: Reader, what: str) -> int:
-    at = reader.offset
-    code = reader.u32(what)
+    code = int.from_bytes(reader.take(4, what), "little")
     if not code:
-        raise DecodeError(f"{what} 0 is no MDC code", at)
+        raise DecodeError(f"{what} 0 is no MDC code", reader.offset - 4)
     return code
