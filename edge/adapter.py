@@ -100,8 +100,8 @@ class Adapter:
             self.name, self._last = name, (name, address)
             self._powered = bool(adapters[path]["Powered"])
             if not self._powered:
-                event("adapter_powered_on", logging.WARNING, adapter=self.name)
                 await self._power(True)
+                event("adapter_powered_on", logging.WARNING, adapter=self.name)
         except BluezError as error:
             raise RadioError(error.reason, error.detail) from error
         return self.name

@@ -21,7 +21,7 @@ from edge.config import MAX_DEVICES, Device
 from edge.log import event
 
 VERSION: Final = 1
-LOOK_S: Final = 5.0
+LOOK_S: Final = 2.0
 """How often a running hub looks for a new list."""
 MAX_BYTES: Final = 1 << 16
 """Of 64 devices with long names it is a quarter."""

@@ -13,10 +13,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
-from edge import listing, pairing, status
+from edge import device_clock, listing, pairing, status
 from edge.adapter import Adapter
 from edge.bluez import ROOT, Bluez, BluezError
 from edge.cli import CONFIGURATION, IO, NOT_PERMITTED, UNAVAILABLE, USAGE
+from edge.clock import SystemClock
 from edge.config import Config
 from edge.listing import Paired, text_of
 from edge.log import address_hash
@@ -33,6 +34,7 @@ MAX_PASSKEY: Final = 999_999
 
 _STATUSES: Final = {
     "refused": NOT_PERMITTED,
+    "ended": NOT_PERMITTED,
     "not-permitted": NOT_PERMITTED,
     "in-hub-toml": CONFIGURATION,
     "label-taken": USAGE,
@@ -129,7 +131,7 @@ async def _pair(config: Config, options: argparse.Namespace, words: Words) -> No
             if not options.json:
                 name = candidate.name or "?"
                 print(words["pairing"].format(name=name, address=text_of(candidate.address)))
-            found = await pairing.pair(bluez, candidate, screen, bond=not options.no_bond)
+            found = await pairing.pair(bluez, candidate, screen, bond=not options.no_bond, clock=_clock())
             if candidate.private and _is_taken(config, label, found.address):
                 await pairing.forget(bluez, candidate.path)
                 _fail("label-taken", words, detail=label)
@@ -145,6 +147,14 @@ async def _pair(config: Config, options: argparse.Namespace, words: Words) -> No
     if not written:
         _change(config, lambda paired: (*(each for each in paired if each.address != device.address), device))
     _print_found(device, found.information, words, options, written=written)
+
+
+def _clock() -> Callable[[int], bytes] | None:
+    """How to tell a device the time, if this machine knows it."""
+    clock = SystemClock()
+    if not device_clock.may_set(clock.now()):
+        return None
+    return lambda characteristic: device_clock.encoded(characteristic, clock.now())
 
 
 async def _adapter(config: Config) -> str:

@@ -1,6 +1,7 @@
 """Finding a device, pairing with it, and forgetting it, through BlueZ; who is asked stands behind `Questions`.
 
-    scan -> somebody picks one -> Pair, with an agent of our own -> Trusted -> is it bonded? -> what is it? -> disconnect
+    scan -> somebody picks one -> Pair, with an agent of our own -> Trusted -> is it bonded? -> what is it? -> its clock
+    -> disconnect
 
 The agent serves the one device that is being paired, and only while that lasts. Whatever else asks is rejected: a
 neighbour's telephone must not become the citizen's device because a technician was at work.
@@ -11,7 +12,7 @@ then gives its identity address: that is what is listed, so such a device cannot
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -31,6 +32,9 @@ CAPABILITY: Final = "KeyboardDisplay"
 """A technician has both, so every method of pairing that the device can do is possible."""
 TAIL_DIGITS: Final = 4
 """The least of an address that names a device: the two last bytes, as they are printed on many."""
+
+_MANUFACTURER, _MODEL, _FIRMWARE = 0x2A29, 0x2A24, 0x2A26
+_CLOCKS: Final = {"write-2a08": 0x2A08, "write-2a2b": 0x2A2B}
 
 
 class PairingError(Exception):
@@ -146,17 +150,26 @@ async def listening(bluez: Bluez, adapter: str) -> AsyncIterator[Air]:
             await bluez.call(adapter, ADAPTER, "StopDiscovery")
 
 
-async def pair(bluez: Bluez, candidate: Candidate, questions: Questions, *, bond: bool) -> Found:
+async def pair(
+    bluez: Bluez,
+    candidate: Candidate,
+    questions: Questions,
+    *,
+    bond: bool,
+    clock: Callable[[int], bytes] | None = None,
+) -> Found:
     """Pair (with `bond`), see what the device is, and disconnect. What did not come about leaves no bond behind.
 
-    PairingError says why; BluezError if BlueZ itself fails.
+    `clock` encodes the time for 2A08 or 2A2B, if it is known; some devices end their pairing mode only with that.
+    Nothing is subscribed to: a measurement that came here would be lost. PairingError says why it did not come about;
+    BluezError if BlueZ itself fails.
     """
     if candidate.private and not bond:
         raise PairingError("needs-bond")
     path, new = candidate.path, False
     try:
         new = bond and await _bond(bluez, path, questions)
-        found = await _identify(bluez, path)
+        found = await _identify(bluez, path, clock)
     except (PairingError, BluezError, asyncio.CancelledError):
         if new:
             with contextlib.suppress(BluezError):
@@ -293,21 +306,36 @@ class _Agent:
 # What it is
 
 
-async def _identify(bluez: Bluez, path: str) -> Found:
+async def _identify(bluez: Bluez, path: str, clock: Callable[[int], bytes] | None) -> Found:
     properties = await _connect(bluez, path)
-    information, notifies = await _read(bluez, path)
+    has = await _characteristics(bluez, path)
+    information: dict[int | bytes, str] = {
+        number: await _text(bluez, has[number].path) for number in DEVICE_INFORMATION if number in has
+    }
     services = _numbers(properties.get("UUIDs", ()))
-    quirk = quirk_for(name=_name(properties), services=services)
+    quirk = quirk_for(
+        name=_name(properties),
+        manufacturer=information.get(_MANUFACTURER, ""),
+        model=information.get(_MODEL, ""),
+        firmware=information.get(_FIRMWARE, ""),
+        services=services,
+    )
     kinds = _kinds(services)
+    notifies = {number for number, (_, flags) in has.items() if not {"notify", "indicate"}.isdisjoint(flags)}
     if not kinds and notifies.isdisjoint(MEASUREMENTS | STORED | frozenset(quirk.measures)):
         raise PairingError("measures-nothing")
+    if clock is not None and quirk.clock in _CLOCKS and (number := _CLOCKS[quirk.clock]) in has:
+        await asyncio.sleep(quirk.settle_ms / 1000)
+        with contextlib.suppress(BluezError):  # the hub does it again when it reads the device
+            body = [clock(number), variants({"type": ("s", "request")})]
+            await bluez.call(has[number].path, CHARACTERISTIC, "WriteValue", "aya{sv}", *body)
     return Found(
         address=_address(properties),
         random=properties.get("AddressType") == "random",
         name=_name(properties),
         kind=kinds[0] if kinds else quirk.name,
         bonded=is_bonded(properties),
-        information=information,
+        information={characteristic_name(number) or "": text for number, text in information.items() if text},
     )
 
 
@@ -328,25 +356,26 @@ async def _connect(bluez: Bluez, path: str) -> Properties:
     return properties
 
 
-async def _read(bluez: Bluez, path: str) -> tuple[Mapping[str, str], frozenset[int | bytes]]:
-    """Its device information as text, and the characteristics that notify."""
-    information: dict[str, str] = {}
-    notifies: set[int | bytes] = set()
-    for place, interfaces in (await bluez.objects()).items():
-        characteristic = interfaces.get(CHARACTERISTIC)
-        if characteristic is None or not place.startswith(f"{path}/"):
-            continue
-        for number in _numbers([characteristic["UUID"]]):
-            if not {"notify", "indicate"}.isdisjoint(characteristic.get("Flags", ())):
-                notifies.add(number)
-            if number in DEVICE_INFORMATION and "read" in characteristic.get("Flags", ()):
-                with contextlib.suppress(BluezError):  # a device that refuses one still has the others
-                    value = bytes(await bluez.call(place, CHARACTERISTIC, "ReadValue", "a{sv}", {}))
-                    information[characteristic_name(number) or ""] = _text(value)
-    return information, frozenset(notifies)
+class _Has(NamedTuple):
+    path: str
+    flags: tuple[str, ...]
 
 
-def _text(value: bytes) -> str:
+async def _characteristics(bluez: Bluez, path: str) -> dict[int | bytes, _Has]:
+    return {
+        number: _Has(place, tuple(interfaces[CHARACTERISTIC].get("Flags", ())))
+        for place, interfaces in (await bluez.objects()).items()
+        if CHARACTERISTIC in interfaces and place.startswith(f"{path}/")
+        for number in _numbers([interfaces[CHARACTERISTIC]["UUID"]])
+    }
+
+
+async def _text(bluez: Bluez, path: str) -> str:
+    """A value as text, or in hexadecimal; empty if the device refuses it, which it may do with one and not the others."""
+    try:
+        value = bytes(await bluez.call(path, CHARACTERISTIC, "ReadValue", "a{sv}", {}))
+    except BluezError:
+        return ""
     text = value.rstrip(b"\0").decode(errors="replace")
     return text if text.isprintable() and "\ufffd" not in text else value.hex()
 

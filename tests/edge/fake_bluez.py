@@ -41,6 +41,7 @@ class Peer:
     passkey: int = 123456
     values: Mapping[int, bytes] = field(default_factory=lambda: {0x2A29: b"Nonin", 0x2A24: b"3230", 0x2A25: b"501"})
     measurement: int = 0x2A5E
+    written: dict[int, bytes] = field(default_factory=dict)
     hangs: bool = False
     """It never answers Connect."""
 
@@ -378,6 +379,10 @@ class Characteristic(ServiceInterface):
     @dbus_method(name="ReadValue")
     def read_value(self, options: DBusDict) -> DBusBytes:
         return self._device.peer.values[self.number]
+
+    @dbus_method(name="WriteValue")
+    def write_value(self, value: DBusBytes, options: DBusDict) -> None:
+        self._device.peer.written[self.number] = bytes(value)
 
     @dbus_method(name="StartNotify")
     def start_notify(self) -> None:

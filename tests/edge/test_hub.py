@@ -230,6 +230,38 @@ async def test_a_reading_goes_from_the_device_through_the_hub_to_the_bridge(
     assert hub.send(signal.SIGTERM) == 0
 
 
+async def test_a_device_that_is_listed_while_the_hub_runs_is_read_and_one_that_is_forgotten_is_not(
+    hub: HubProcess,
+    bridge: StubBridge,
+    private_bus: PrivateBus,
+) -> None:
+    hub.start(private_bus.environment)
+    hub.until("connected")
+    address = private_bus.adapters[1]
+
+    async def command(*arguments: str) -> dict[str, Any]:
+        program = [str(PROGRAM), *arguments, "--config", str(hub.config), "--json"]
+        done = await asyncio.create_subprocess_exec(*program, stdout=subprocess.PIPE, env=private_bus.environment)
+        document: dict[str, Any] = json.loads((await done.communicate())[0])
+        assert done.returncode == 0
+        return document
+
+    async with oximeter() as device:
+        await device.advertise()
+        assert (await command("pair", "--address", address, "--label", "his", "--yes", "--no-bond"))[
+            "kind"
+        ] == "pulse oximeter"
+        await measure(device)
+        await seen(lambda: bridge.readings)
+        (listed,) = (await command("devices"))["devices"]
+        assert (listed["label"], listed["address"], listed["readings"]) == ("his", address, 1)
+        assert listed["read_s"] < 20
+        await command("forget", "his")
+        await seen(lambda: len(hub.events("listing_changed")) == 2)
+        assert hub.status()["devices"] == []
+    assert address not in hub.log.read_text()
+
+
 async def test_a_hub_that_is_killed_again_and_again_loses_nothing_that_it_counted(
     hub: HubProcess,
     bridge: StubBridge,

@@ -50,6 +50,15 @@ def test_a_write_that_is_cut_off_leaves_the_old_list(store: Path, monkeypatch: p
     assert load(store) == (SCALE, CUFF)
 
 
+def test_what_root_lists_belongs_to_the_hub(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    store.touch()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _, uid, gid: given.append((uid, gid)))
+    add(store, SCALE)
+    assert given == [(store.stat().st_uid, store.stat().st_gid)]
+
+
 def test_two_technicians_at_the_same_time_list_both_their_devices(store: Path) -> None:
     devices = [Paired(address=bytes((0, 0, 0, 0, 0, n)), label=str(n)) for n in range(20)]
     threads = [threading.Thread(target=add, args=(store, device)) for device in devices]

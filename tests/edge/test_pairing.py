@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -16,7 +17,7 @@ import pytest
 from dbus_fast import BusType, Message, MessageType
 from dbus_fast.aio import MessageBus
 
-from edge import cli, pairing
+from edge import cli, device_clock, pairing
 from edge.ble import BleakRadio
 from edge.collect import Collector
 from edge.identity import establish
@@ -24,6 +25,7 @@ from edge.intake import Intake
 from edge.listing import file_of, load
 from edge.pair_texts import KINDS, TEXTS
 from edge.pairing import AGENT_PATH
+from edge.radio import Sighting
 from tests.edge.fake_bluez import HCI0, FakeBluez, Peer, serving
 from tests.edge.radio_story import Collected, no_bus_left_open, now  # noqa: F401  (a fixture)
 from tests.system_bus import SystemBus
@@ -269,6 +271,45 @@ async def test_a_bonded_device_with_a_private_address_is_read_by_its_identity_an
             await radio.close()
         assert len(bluez.asked) == asked
     assert collected.readings[0].device.address == bytes.fromhex(OXIMETER.replace(":", ""))
+
+
+async def test_a_device_that_ends_its_pairing_mode_with_the_time_is_told_the_time_and_none_is_subscribed_to(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_clock, "may_set", lambda _: True)
+    cuff = Peer(
+        address=CUFF,
+        name="A&D_UA-651BLE_0001",
+        uuids=(0x1810,),
+        values={0x2A29: b"A&D Medical", 0x2A24: b"UA-651BLE", 0x2A08: bytes(7)},
+        measurement=0x2A35,
+    )
+    other = oximeter(values={0x2A29: b"Nonin", 0x2A08: bytes(7)})
+    async with serving(cuff, other):
+        for address in (CUFF, OXIMETER):
+            assert (await hub(*pairs(address, address))).status == 0
+    (value,) = cuff.written.values()
+    shown = datetime(int.from_bytes(value[:2], "little"), *value[2:7])  # noqa: DTZ001  local time, as the device has it
+    assert abs((datetime.now() - shown).total_seconds()) < WITHIN_S  # noqa: DTZ005  as above
+    assert cuff.written.keys() == {0x2A08}
+    assert other.written == {}, "its clock is set when it is read, if it is off"
+
+
+async def test_a_link_makes_and_drops_a_bond_by_itself_where_a_device_wants_that(home: Path) -> None:
+    async with serving(oximeter()) as bluez:
+        radio = BleakRadio(adapter="hci0", wanted=[bytes.fromhex(OXIMETER.replace(":", ""))])
+        sightings: asyncio.Queue[Sighting] = asyncio.Queue()
+        async with radio.scan(sightings.put_nowait), asyncio.timeout(WITHIN_S):
+            link = await radio.connect(await sightings.get())
+            await link.pair()
+            await link.pair()
+            (device,) = bluez.devices.values()
+            assert device.is_paired
+            await link.forget()
+            assert device not in bluez.devices.values()
+            await link.gone.wait()
+            await link.close()
+        await radio.close()
 
 
 async def test_a_device_that_needs_no_bond_is_listed_without_one(hub: Hub, home: Path) -> None:
