@@ -11,7 +11,7 @@ any other kind; their identities must not change.
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from wire.evidence import Evidence, Reading
 from wire.gatt import short_uuid
@@ -27,11 +27,24 @@ def told(measurement: Measurement) -> bool:
     return stamp is not None and stamp.known and measurement.clock_set
 
 
-def identity(evidence: Evidence, measurement: Measurement) -> bytes:
-    """What a dated measurement is known by, beside its device, its code and its supplemental types."""
+class Identity(NamedTuple):
+    """What a measurement is known by, beside its device, its code and its supplemental types.
+
+    `several`: other measurements of the same reading may have the same, and are told apart by their order in it.
+    """
+
+    kind: str
+    what: bytes
+    several: bool = True
+
+
+def identity(evidence: Evidence, measurement: Measurement, whole: bytes) -> Identity:
+    """What a measurement of a reading is known by; `whole` is the reading as its hub sealed it."""
+    if not told(measurement):
+        return Identity("reading", whole)
     if isinstance(evidence, Reading) and evidence.characteristic in _STAMPED:
-        return f"{short_uuid(evidence.characteristic)}\0".encode() + evidence.value
-    return "\0".join(_substance(measurement)).encode()
+        return Identity("stored", f"{short_uuid(evidence.characteristic)}\0".encode() + evidence.value)
+    return Identity("stored", "\0".join(_substance(measurement)).encode(), several=False)
 
 
 def _substance(measurement: Measurement) -> Iterator[str]:

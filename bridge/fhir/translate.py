@@ -24,7 +24,7 @@ from bridge.fhir import Reason, Untranslatable
 from bridge.fhir.agent_times import AgentTimes
 from bridge.fhir.codes import OBSERVATION_IDENTIFIER, SPECIALIZATIONS
 from bridge.fhir.devices import Gateway, Phd, Specialization, phd_device, phd_identifier, phg_device
-from bridge.fhir.identity import identity, told
+from bridge.fhir.identity import Identity, identity, told
 from bridge.fhir.json import Resource
 from bridge.fhir.observations import Frame, coincident_time_stamp, observation
 from bridge.fhir.times import Coincident, Timing, at_its_word, device_clock, reception, timing
@@ -117,7 +117,7 @@ def translate_reading(
             timed = timing(
                 measurement.device_time, clock_set=measurement.clock_set, received=received, clock=clock, zone=timezone
             )
-        run.add(measurement, timed, stored=identity(reading, measurement), whole=whole, vital_signs_first=True)
+        run.add(measurement, timed, identity(reading, measurement, whole), vital_signs_first=True)
     return run.translated()
 
 
@@ -163,7 +163,8 @@ def translate_measurements(
         try:
             timed = _timing_without_evidence(measurement, received, timezone)
             text = measurement_json.dumps([measurement]).encode()
-            run.add(measurement, timed, stored=text, whole=text, vital_signs_first=vital_signs_first)
+            known_by = Identity("stored" if told(measurement) else "reading", text)
+            run.add(measurement, timed, known_by, vital_signs_first=vital_signs_first)
         except Untranslatable as refusal:
             raise Untranslatable(Reason(refusal.reason), f"[{place}]: {refusal.message}") from None
     return bundle([run.translated()])
@@ -205,18 +206,15 @@ class _Run:
         self._entries: dict[str, Entry] = {}
         self._counts: dict[tuple[str, bytes], int] = {}
 
-    def add(
-        self, measurement: Measurement, timed: Timing, *, stored: bytes, whole: bytes, vital_signs_first: bool
-    ) -> None:
+    def add(self, measurement: Measurement, timed: Timing, known_by: Identity, *, vital_signs_first: bool) -> None:
         """Append the Observation of one measurement, and the coincident time stamp that it refers to."""
         kind = f"{int(measurement.code)}-{'-'.join(str(int(code)) for code in measurement.supplemental)}"
         # Counted among equals only, so that a decoder that learns to say more changes no identity.
-        ordinal = self._counts[kind, stored] = self._counts.get((kind, stored), -1) + 1
-        dated = told(measurement)
-        identifier = self._identifier(
-            f"{'stored' if dated else 'reading'}\0{kind}\0{ordinal}\0", stored if dated else whole
-        )
-        time_stamp = None if timed.coincident is None else self._time_stamp(timed.coincident, stored)
+        ordinal = 0
+        if known_by.several:
+            ordinal = self._counts[kind, known_by.what] = self._counts.get((kind, known_by.what), -1) + 1
+        identifier = self._identifier(f"{known_by.kind}\0{kind}\0{ordinal}\0", known_by.what)
+        time_stamp = None if timed.coincident is None else self._time_stamp(timed.coincident, known_by.what)
         resource = observation(
             measurement,
             self._frame,

@@ -76,6 +76,11 @@ def reason(one: Reading, **changes: Any) -> str:
     return refusal.value.reason
 
 
+def test_several_values_of_a_kind_in_one_reading_are_all_observations() -> None:
+    made = translate(reading(0x2A37, "10 4B 0404 0804 0404"))
+    assert len(set(measured(made))) == 4
+
+
 def test_the_same_reading_is_the_same_bundle_byte_for_byte() -> None:
     for case in CASES:
         again = replace(case.reading, context=tuple(replace(item) for item in case.reading.context))
