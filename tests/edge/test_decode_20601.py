@@ -84,7 +84,7 @@ def test_what_is_let_pass_is_one_line_with_its_place_and_without_a_value(
     first, second = json.loads(captured.out)
     assert (first["value"], first["clock_set"], "clock_set" in second) == ("96.5", False, False)
     (line,) = captured.err.splitlines()
-    assert line.endswith("line 7: let pass: no month 13 in 2026-13-21T19:33:46.5 (time-stamp) at byte 20")
+    assert line.endswith("line 7: let pass: a time on no calendar (time-stamp) at byte 20")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

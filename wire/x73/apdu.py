@@ -362,7 +362,7 @@ def decode_apdu(data: bytes, tolerated: list[Tolerated] | None = None) -> Apdu:
         return _decode_prst(body)
     type_ = _ASSOCIATION.get(choice)
     if type_ is None:
-        raise DecodeError(f"no APDU has the choice {choice:#06x}", 0)
+        raise DecodeError("no APDU has this choice", 0)
     apdu = type_.read(body)
     body.finish(type_.__name__)
     return apdu
@@ -378,7 +378,7 @@ def _decode_prst(body: Reader) -> Prst:
     data.finish("the message")
     rose = _ROSE.get(choice)
     if rose is None:
-        raise DecodeError(f"no data APDU has the choice {choice:#06x}", at)
+        raise DecodeError("no data APDU has this choice", at)
     return _message(invoke_id, rose, message)
 
 

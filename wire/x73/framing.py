@@ -48,25 +48,21 @@ class Framer:
         while len(buffer) - start >= 2:
             choice = buffer[start] << 8 | buffer[start + 1]
             if choice not in _CHOICES:
-                self._lose(FramingError(f"no APDU begins with {choice:#06x}", self._passed + start))
+                self._lose(FramingError("no APDU begins with these bytes", self._passed + start))
                 break
             if len(buffer) - start < _HEAD:
                 break
             size = _HEAD + (buffer[start + 2] << 8 | buffer[start + 3])
             if size > self._limit:
                 self._lose(
-                    FramingError(
-                        f"an APDU of {size} bytes, {self._limit} are allowed", self._passed + start, overflow=True
-                    )
+                    FramingError(f"an APDU of more than {self._limit} bytes", self._passed + start, overflow=True)
                 )
                 break
             if choice == Choice.PRST and len(buffer) - start >= min(size, _HEAD + 2):
                 # The presentation APDU says its length twice. If the two differ, one of them is wrong.
                 inner = buffer[start + 4] << 8 | buffer[start + 5] if size >= _HEAD + 2 else 0
                 if size != _HEAD + 2 + inner:
-                    self._lose(
-                        FramingError(f"an APDU of {size} bytes with {inner} bytes of data", self._passed + start + 2)
-                    )
+                    self._lose(FramingError("an APDU whose two lengths disagree", self._passed + start + 2))
                     break
             if len(buffer) - start < size:
                 break

@@ -2,7 +2,8 @@
 
 A structure is a frozen dataclass derived from `Struct`; each field carries its wire type in `Annotated`. Lengths are
 exact: a list or an octet string that is longer or shorter than it says, or bytes after the last field, is a
-`DecodeError` with the offset in the whole APDU. The few places where real peers are known to be wrong are read
+`DecodeError` with the offset in the whole APDU. No message repeats what the peer wrote, for that may be a value: in a
+report whose lengths are wrong anything may stand where a length belongs, and messages end up in logs. The few places where real peers are known to be wrong are read
 leniently only if the caller hands in a list for what was tolerated; without the list everything is strict.
 """
 
@@ -69,7 +70,7 @@ class Reader:
         """The next `size` bytes as they are."""
         start = self.offset
         if size > self.end - start:
-            raise DecodeError(f"{what} needs {size} bytes, {self.end - start} left", start)
+            raise DecodeError(f"{what} needs more than the {self.end - start} bytes that are left", start)
         self.offset = start + size
         return self.data[start : self.offset]
 
@@ -97,7 +98,7 @@ class Reader:
         """The next `size` bytes as a window of their own; this reader goes on after them."""
         start = self.offset
         if size > self.end - start:
-            raise DecodeError(f"{what} says {size} bytes, {self.end - start} left", start)
+            raise DecodeError(f"{what} says more than the {self.end - start} bytes that are left", start)
         self.offset = start + size
         return Reader(self.data, start, start + size, self.tolerated)
 
@@ -190,7 +191,7 @@ class Octets:
             reader.u16(f"length of {what}")
         end = start + (data[start - 2] << 8 | data[start - 1])
         if end > reader.end:
-            raise DecodeError(f"{what} needs {end - start} bytes, {reader.end - start} left", start)
+            raise DecodeError(f"{what} needs more than the {reader.end - start} bytes that are left", start)
         reader.offset = end
         return data[start:end]
 
@@ -206,7 +207,7 @@ class ReplyInfo:
     def read(self, reader: Reader, what: str) -> bytes:
         stated = reader.u16(f"length of {what}")
         if stated != reader.remaining:
-            reader.let_pass(Tolerance.REPLY_LENGTH, f"{what} says {stated} bytes and has {reader.remaining}")
+            reader.let_pass(Tolerance.REPLY_LENGTH, f"{what} has {reader.remaining} bytes and says otherwise")
         return reader.rest()
 
     def write(self, value: bytes, out: bytearray) -> None:
@@ -229,7 +230,7 @@ class ListOf(Generic[T]):
         count = data[start - 4] << 8 | data[start - 3]
         end = start + (data[start - 2] << 8 | data[start - 1])
         if end > reader.end:
-            raise DecodeError(f"{what} says {end - start} bytes, {reader.end - start} left", start)
+            raise DecodeError(f"{what} says more than the {reader.end - start} bytes that are left", start)
         reader.offset = end
         item = self.item
         values: list[T] = []
@@ -249,7 +250,7 @@ class ListOf(Generic[T]):
                 values.append(item.read(items, what))
             at = items.offset
         if len(values) != count or at != end:
-            raise DecodeError(f"{what} says {count} items and has {len(values)} in {end - start} bytes", at)
+            raise DecodeError(f"{what} has {len(values)} items in {end - start} bytes and says otherwise", at)
         return tuple(values)
 
     def write(self, value: tuple[T, ...], out: bytearray) -> None:

@@ -43,11 +43,11 @@ def decode_absolute(raw: bytes, offset: int = 0) -> DeviceTime:
             second=bcd[raw[6]],
             microsecond=bcd[raw[7]] * 10_000,
         )
-    except WireError as error:
+    except WireError:
         at = next((at for at, byte in enumerate(raw) if _BCD[byte] == _NO_BCD), None)
         if at is not None:
-            raise DecodeError(f"{raw[at]:02x} is no BCD number of a time", offset + at) from None
-        raise DecodeError(str(error), offset) from None
+            raise DecodeError("a time that is not BCD", offset + at) from None
+        raise DecodeError("a time on no calendar", offset) from None
 
 
 def encode_absolute(time: DeviceTime | datetime) -> bytes:
@@ -67,7 +67,7 @@ def decode_base_offset(raw: bytes, offset: int = 0) -> DeviceTime:
     fraction = int.from_bytes(raw[4:6], "big")
     minutes = int.from_bytes(raw[6:8], "big", signed=True)
     if not -_MAX_OFFSET_MIN <= minutes <= _MAX_OFFSET_MIN:
-        raise DecodeError(f"no offset of {minutes} minutes from UTC", offset + 6)
+        raise DecodeError(f"an offset of more than {_MAX_OFFSET_MIN} minutes from UTC", offset + 6)
     local = (_EPOCH + timedelta(seconds=seconds, microseconds=fraction * 1_000_000 // 65_536)).astimezone(
         timezone(timedelta(minutes=minutes))
     )

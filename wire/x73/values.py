@@ -378,7 +378,7 @@ def _enum_observed(metric: Metric, data: bytes, at: int, frame: Frame) -> Measur
     inner.code = code
     content = {1: _enum_oid, 2: _enum_text, 16: _enum_bits}.get(choice)
     if content is None:
-        raise DecodeError(f"no enumeration value has the choice {choice}", at + 4)
+        raise DecodeError("no enumeration value has this choice", at + 4)
     time, status, person = frame
     status += tuple(each for each in stated if each not in status)
     return content(inner, value.rest(), at + 8, (time, status, person))

@@ -360,7 +360,7 @@ def test_a_time_that_no_clock_shows_costs_a_reading_its_time_and_not_its_value()
         (warned,) = only(Warned, events)
         assert (warned.tolerated.tolerance, warned.tolerated.detail) == (
             Tolerance.TIME_STAMP,
-            "0a is no BCD number of a time",
+            "a time that is not BCD",
         )
 
 

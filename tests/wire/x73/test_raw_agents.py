@@ -39,6 +39,7 @@ from wire.x73.events import (
     Reported,
     SegmentCleared,
     SegmentData,
+    StreamLost,
     Warned,
 )
 from wire.x73.manager import Manager
@@ -500,3 +501,37 @@ def test_a_store_is_listed_transferred_confirmed_and_cleared_byte_for_byte() -> 
     assert manager.deadline() == NOW + 10, "80,000 eighths of a millisecond"
     bench.say(peer.prst(3, 0x0207, raw("001e 0c0c 0000")))
     assert only(SegmentCleared, bench.events) == [SegmentCleared(handle=30, instance=5)]
+
+
+def texts(events: Iterable[Happening]) -> str:
+    """All that these events say in words, which is what a log has of them."""
+    said: list[str] = []
+    for each in events:
+        if isinstance(each, Warned):
+            said.append(each.tolerated.detail)
+        elif isinstance(each, Aborted):
+            said.append(each.why)
+        elif isinstance(each, Reported | Malformed | StreamLost) and each.fault is not None:
+            said.append(str(each.fault))
+    return " ".join(said).lower()
+
+
+@pytest.mark.parametrize("described", [True, False], ids=["variable", "fixed"])
+def test_no_words_repeat_what_an_agent_wrote(described: bool) -> None:
+    """A report with bytes missing, doubled or changed anywhere: its value never stands where a log would show it."""
+    value, stamp = raw("b3e7"), raw("2009061213141599")
+    report = peer.fixed([(1, value + stamp)])
+    if described:
+        report = peer.variable([(1, [(BASIC, value), (ABSOLUTE, stamp)])])
+    secret = ("46055", "b3e7", "0xb3", "999", "2009", "13:14", "59", "99", "8201", "4884")
+    said = 0
+    for at in range(len(report)):
+        for broken in (report[:at] + report[at + 1 :], report[:at] + report[at : at + 1] + report[at:],
+                       report[:at] + b"\x1b" + report[at + 1 :]):  # fmt: skip
+            sizes = (len(broken) - 4).to_bytes(2, "big") + (len(broken) - 6).to_bytes(2, "big")
+            for whole in (broken, broken[:2] + sizes + broken[6:]):
+                bench = oximeter()
+                words = texts(bench.say(whole) + bench.say(report))
+                said += bool(words)
+                assert not [each for each in secret if each in words.replace("at byte", "")], words
+    assert said > len(report)
