@@ -12,18 +12,10 @@ The few bytes of the Record Access Control Point (GATT Specification Supplement,
 """
 
 from collections.abc import Iterator, Mapping
-from enum import Enum, IntEnum
+from enum import IntEnum
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, NamedTuple
-
-
-class Framing(Enum):
-    """How records lie in notified values."""
-
-    WHOLE = "one record, one value"
-    PACKED = "several records in one value, each with its size in front (CGMS 3.1)"
-    SEGMENTED = "a record may take several values, each with a segment header in front (GHSS, BLS 1.1)"
 
 
 class Opcode(IntEnum):
@@ -57,9 +49,10 @@ class Records(NamedTuple):
     number_at: int = 0
     number_bytes: int = 0
     """Where a record has its number, the least significant byte first; 0 bytes: it has none, and all are asked for."""
-    framing: Framing = Framing.WHOLE
+    packed: bool = False
+    """A value holds several records, each with its size in front (CGMS 3.1)."""
     identity: slice = slice(None)
-    """The bytes of a whole record by which it is known again."""
+    """The bytes of a record by which it is known again."""
     dated: int = 0
     """The flag, in the first byte, of a record with a time stamp. Without one two records can be alike, and neither is
     taken for the other; 0: every record has one."""
@@ -78,6 +71,9 @@ class Flow(NamedTuple):
     """The first one whose record the device has."""
 
 
+_AFTER_HEADER: Final = slice(1, None)
+"""The segment header has a counter, which goes on from record to record and begins anew with a connection."""
+
 FLOWS: Final[Mapping[int, Flow]] = MappingProxyType(
     {
         0x1822: Flow(
@@ -92,7 +88,7 @@ FLOWS: Final[Mapping[int, Flow]] = MappingProxyType(
                     values=(0x2B36,),
                     number_at=1,
                     number_bytes=2,
-                    framing=Framing.SEGMENTED,
+                    identity=_AFTER_HEADER,
                     opcodes=(Opcode.COMBINED, Opcode.REPORT),
                 ),
                 Records(values=(0x2A35,), dated=0x02),
@@ -105,7 +101,7 @@ FLOWS: Final[Mapping[int, Flow]] = MappingProxyType(
         0x1808: Flow(records=(Records(values=(0x2A18, 0x2A34), number_at=1, number_bytes=2),)),
         0x181F: Flow(
             live=(0x2AA7,),
-            records=(Records(values=(0x2AA7,), number_at=4, number_bytes=2, framing=Framing.PACKED, under=0x2AAA),),
+            records=(Records(values=(0x2AA7,), number_at=4, number_bytes=2, packed=True, under=0x2AAA),),
         ),
         0x1840: Flow(
             live=(0x2B8B,),
@@ -115,7 +111,7 @@ FLOWS: Final[Mapping[int, Flow]] = MappingProxyType(
                     values=(0x2BDD,),
                     number_at=1,
                     number_bytes=4,
-                    framing=Framing.SEGMENTED,
+                    identity=_AFTER_HEADER,
                     opcodes=(Opcode.COMBINED, Opcode.REPORT),
                 ),
             ),
@@ -128,6 +124,8 @@ LIVE: Final = frozenset(value for flow in FLOWS.values() for value in flow.live)
 """What comes by itself, in whichever service a device has it."""
 KEPT: Final = frozenset(value for flow in FLOWS.values() for records in flow.records for value in records.values)
 """What records come by."""
+SEGMENTED: Final = frozenset({0x2B36, 0x2B8B, 0x2BDD})
+"""What may come in segments, each a value of its own, which `wire.ghs_segments` joins (GHSS, BLS 1.1)."""
 
 _ALL: Final = 1
 _FROM: Final = 3
@@ -169,46 +167,28 @@ class Entry(NamedTuple):
 
 
 class Reader:
-    """Finds the records in the values of one session, in order."""
+    """Finds the records in values."""
 
     def __init__(self, records: Records, relative_to: bytes) -> None:
         """`relative_to`: the value of `records.under`."""
         self._records = records
         self._salt = len(relative_to).to_bytes(2) + relative_to
-        self._begun: Entry | None = None
 
-    def read(self, characteristic: int, value: bytes) -> tuple[list[Entry], Entry | None]:
-        """The records that this value completes, and the one that it is only a part of.
-
-        Whatever a device sends is read without an error: what has no record's shape is nobody's part, and unknown.
-        """
+    def read(self, characteristic: int, value: bytes) -> list[Entry]:
+        """The records in a value. Whatever a device sends is read without an error."""
         records = self._records
         if characteristic != records.values[0]:
-            return [Entry(None, self._digest(characteristic, value))], None
-        if records.framing is Framing.PACKED:
-            return [self._entry(characteristic, part) for part in _unpacked(value)], None
-        if records.framing is Framing.SEGMENTED:
-            return self._segment(characteristic, value)
+            return [Entry(None, self._digest(characteristic, value))]
+        if records.packed:
+            return [self._entry(characteristic, part) for part in _unpacked(value)]
         if records.dated and not (value and value[0] & records.dated):
-            return [Entry(None, b"")], None
-        return [self._entry(characteristic, value, records.identity)], None
+            return [Entry(None, b"")]
+        return [self._entry(characteristic, value)]
 
-    def _segment(self, characteristic: int, value: bytes) -> tuple[list[Entry], Entry | None]:
-        header = value[0] if value else 0
-        if header & 1:
-            # Without the header: its counter goes on from record to record, and begins anew with a connection.
-            self._begun = self._entry(characteristic, value, slice(1, None))
-        begun, last = self._begun, bool(header & 2)
-        if last:
-            self._begun = None
-        if begun is None:
-            return [], None
-        return ([begun], None) if last else ([], begun)
-
-    def _entry(self, characteristic: int, record: bytes, identity: slice = slice(None)) -> Entry:
+    def _entry(self, characteristic: int, record: bytes) -> Entry:
         at, size = self._records.number_at, self._records.number_bytes
         number = int.from_bytes(record[at : at + size], "little") if 0 < size <= len(record) - at else None
-        return Entry(number, self._digest(characteristic, record[identity]))
+        return Entry(number, self._digest(characteristic, record[self._records.identity]))
 
     def _digest(self, characteristic: int, known_by: bytes) -> bytes:
         return sha256(self._salt + characteristic.to_bytes(2) + known_by).digest()[:8]

@@ -127,11 +127,10 @@ class Fetch:
         self._news.set()
         if characteristic == self._records.values[0]:
             self._last = value
-        entries, part_of = self._reader.read(characteristic, value)
+        entries = self._reader.read(characteristic, value)
         for entry in entries:
             self._count(characteristic, entry)
-        concerned = entries or ([part_of] if part_of is not None else [])
-        if concerned and all(entry.digest in self._notes for entry in concerned):
+        if entries and all(entry.digest in self._notes for entry in entries):
             self.passed_over += len(entries)
             return
         notes = tuple(entry.digest for entry in entries if entry.digest)

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from edge import device_clock
-from edge.flows import FLOWS, KEPT, LIVE, Records
+from edge.flows import FLOWS, KEPT, LIVE, SEGMENTED, Records
 from edge.intake import Intake
 from edge.log import event
 from edge.outbox import OutboxError
@@ -32,6 +32,7 @@ from edge.records import Fetch, Memory, Outcome
 from edge.store import Recalled
 from wire.batch import encode_reading
 from wire.evidence import Clock, Context, Device, Reading
+from wire.ghs_segments import Segments
 from wire.quirks import Quirk, quirk_for
 from wire.services import BATTERY_LEVEL, CLOCK, DEVICE_INFORMATION, RACP, SERVICES, short_uuid
 
@@ -107,6 +108,7 @@ class Session:
         self._idle_timeout_s = idle_timeout_s
         self._context: tuple[Context, ...] = ()
         self._subscribed: list[Characteristic] = []
+        self._segments: list[Segments] = []
         self._fetched_whole = True
         self._asked = False
         self._heard_at = 0.0
@@ -115,6 +117,13 @@ class Session:
 
     async def run(self) -> str:
         """Until it is over; who ended it. RadioError or TimeoutError if it broke off."""
+        try:
+            return await self._run()
+        finally:
+            if dropped := sum(segments.dropped for segments in self._segments):
+                event("segments_dropped", logging.WARNING, device=self._named, count=dropped)
+
+    async def _run(self) -> str:
         await self._read_context()
         self.quirk = self._known_device()
         clock = _clock_of(self.quirk)
@@ -273,8 +282,14 @@ class Session:
     def _taker(self, characteristic: Characteristic, taken_by: dict[int, Fetch]) -> Callable[[bytes], None]:
         fetch = taken_by.get(characteristic.handle)
         if fetch is not None and isinstance(characteristic.uuid, int):
-            return partial(fetch.received, characteristic.uuid)
-        return partial(self._take, characteristic.uuid)
+            take = partial(fetch.received, characteristic.uuid)
+        else:
+            take = partial(self._take, characteristic.uuid)
+        if characteristic.uuid not in SEGMENTED:
+            return take
+        segments = Segments()
+        self._segments.append(segments)
+        return partial(_joined, segments, take)
 
     async def _subscribe_to(
         self, characteristic: Characteristic, received: Callable[[bytes], None]
@@ -449,6 +464,12 @@ def context_of(characteristics: Iterable[Characteristic]) -> list[Characteristic
     chosen = [readable[uuid] for uuid in readable if uuid in _CONTEXT]
     clock = next((readable[uuid] for uuid in CLOCK if uuid in readable), None)
     return [*chosen[: MAX_CONTEXT - 1], *([clock] if clock else [])]
+
+
+def _joined(segments: Segments, take: Callable[[bytes], None], value: bytes) -> None:
+    whole = segments.receive(value)
+    if whole is not None:
+        take(whole)
 
 
 def _clock_of(quirk: Quirk) -> _Clock | None:

@@ -32,7 +32,7 @@ SERVICES: Final[Mapping[int, ServiceInfo]] = MappingProxyType(
         0x1810: ServiceInfo(
             name="blood pressure monitor",
             specialization=528391,  # MDC_DEV_SPEC_PROFILE_BP
-            measurements=(0x2A35,),
+            measurements=(0x2A35, 0x2B34, 0x2B36),
             context=(0x2A49,),
         ),
         0x181D: ServiceInfo(
@@ -74,14 +74,14 @@ SERVICES: Final[Mapping[int, ServiceInfo]] = MappingProxyType(
         0x1840: ServiceInfo(
             name="generic health sensor",
             specialization=528384,  # MDC_DEV_SPEC_PROFILE_HYDRA: what it measures, each observation says
-            measurements=(),
+            measurements=(0x2B8B, 0x2BDD),
             context=(0x2BF3, 0x2BF2),
         ),
     }
 )
 """The services that a hub looks for, by 16-bit UUID."""
 
-STORED: Final[frozenset[int]] = frozenset({0x2A18, 0x2A34, 0x2AA7})
+STORED: Final[frozenset[int]] = frozenset({0x2A18, 0x2A34, 0x2AA7, 0x2B36, 0x2BDD})
 """What a device sends only, or without loss only, when its Record Access Control Point is asked for it."""
 
 RACP: Final = 0x2A52

@@ -88,11 +88,11 @@ def test_the_nine_device_kinds_are_known_by_service_and_specialization() -> None
 
 
 def test_a_hub_subscribes_to_results_and_not_to_an_inflating_cuff() -> None:
-    assert {0x2A5E, 0x2A5F, 0x2A35, 0x2A9D, 0x2A37, 0x2A1C, 0x2A9C} == MEASUREMENTS
+    assert {0x2A5E, 0x2A5F, 0x2A35, 0x2A9D, 0x2A37, 0x2A1C, 0x2A9C, 0x2B34, 0x2B8B} == MEASUREMENTS
 
 
 def test_what_a_device_stores_is_not_waited_for_but_asked_for() -> None:
-    assert {0x2A18, 0x2A34, 0x2AA7} == STORED
+    assert {0x2A18, 0x2A34, 0x2AA7, 0x2B36, 0x2BDD} == STORED
     assert not STORED & MEASUREMENTS
     assert characteristic_name(RACP) == "Record Access Control Point"
 
