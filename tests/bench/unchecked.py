@@ -9,7 +9,7 @@ from decimal import Decimal
 from struct import Struct
 
 from wire.advertisement import decode_mi_scale
-from wire.measurement import DeviceTime, Measurement, MeasurementStatus
+from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Samples
 from wire.omron import decode_record14
 from wire.quirks import AND_WEIGHT, NONIN_OXIMETRY
 from wire.serial import SerialFormat
@@ -31,6 +31,8 @@ _AND = Struct("<BHH5B").unpack
 _GHS = Struct("<6xBIHHxIx5xIHI5xIHI").unpack
 _ENHANCED = Struct("<B3HIHBHI").unpack
 _OMRON = Struct("<4BHH6x").unpack
+_STUDY = Struct(">3xB11x2Bx2Bx2B10xL").unpack_from
+_SAMPLE = Struct("BBx").iter_unpack
 _BLOW = Struct("14x3s3s3s3s15x2s2s2s2s2s2s1s3x2x").unpack
 
 
@@ -279,6 +281,29 @@ def _mi_scale(value: bytes) -> tuple[Measurement, ...]:
 
 
 UNCHECKED: dict[int | bytes, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
+
+
+def _piece(frame: bytes) -> tuple[Measurement, ...]:
+    rate_s, month, day, year, minute, second, hour, place = _STUDY(frame)
+    pairs = list(_SAMPLE(frame[37:]))[::-1]
+    stop = datetime(2000 + year, month, day, hour, minute, second)  # noqa: DTZ001  the recorder knows no zone
+    oldest = stop - timedelta(seconds=rate_s * (place + len(pairs) - 1))
+    time = _time(oldest.year, oldest.month, oldest.day, oldest.hour, oldest.minute, oldest.second)
+    period_ms, runs = Decimal(1000 * rate_s), ((150456, "%", 1), (149530, "/min", 0))
+    return tuple(
+        Measurement(
+            code=code,
+            samples=Samples(
+                origin=Decimal(0), unit=unit, period_ms=period_ms, data=tuple([Decimal(pair[at]) for pair in pairs])
+            ),
+            device_time=time,
+            status=(MeasurementStatus.STORED,),
+        )
+        for code, unit, at in runs
+    )
+
+
+UNCHECKED: dict[int, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
     0x2A5E: (bytes.fromhex("0f5e005800d7070a0100000000422020000cf0"), _spot),
     0x2A5F: (bytes.fromhex("1fdef3caf3caf35af5d4f3b2f220010100007ae3"), _continuous),
     0x2A35: (bytes.fromhex("1e8a00580078000000041114293b3c00012700"), _pressure),
@@ -310,6 +335,10 @@ UNCHECKED_RECORDS: dict[
 UNCHECKED_SERIAL: dict[SerialFormat, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
     SerialFormat.NONIN_DF8: (bytes.fromhex("80396220"), _second),
     SerialFormat.NONIN_DF13: (bytes.fromhex("02000d000e20071001184821000210003400636203"), _spot_check),
+    SerialFormat.NONIN_MEMORY: (
+        bytes.fromhex("fefdfb040206" + "0719201200120b0a15" * 2 + "071920120012070a11" + "00000000" + "584ca4" * 150),
+        _piece,
+    ),
     SerialFormat.VITALOGRAPH_LUNG_MONITOR: (
         b"\x02FTD0000129406363399091404000000095090000130528104418" + b"0923\x03\x6a",
         _blow,
