@@ -30,6 +30,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, auto
+from functools import cache
 from hashlib import sha256
 from typing import Final
 
@@ -92,24 +93,20 @@ def decode_piece(piece: bytes) -> tuple[Measurement, ...]:
             second=oldest.second,
         )
     period_ms = Decimal(1000 * rate_s)
-    runs: tuple[tuple[int, str, Callable[[int, int], Decimal | Special], int], ...] = (
-        (Mdc.PULS_OXIM_SAT_O2, "%", _saturation, 1),
-        (Mdc.PULS_OXIM_PULS_RATE, "/min", _pulse, 0),
+    pulses, saturations = piece[_SAMPLES_AT::3][::-1], piece[_SAMPLES_AT + 1 :: 3][::-1]
+    runs: tuple[tuple[int, str, tuple[Decimal | Special, ...]], ...] = (
+        (Mdc.PULS_OXIM_SAT_O2, "%", tuple(map(_saturation, saturations))),
+        (Mdc.PULS_OXIM_PULS_RATE, "/min", tuple(map(_pulse, pulses))),
     )
     return tuple(
         Measurement(
             code=code,
-            samples=Samples(
-                origin=Decimal(0),
-                unit=unit,
-                period_ms=period_ms,
-                data=tuple(read(piece[at], at) for at in range(len(piece) - 3 + byte, _SAMPLES_AT - 1, -3)),
-            ),
+            samples=Samples(origin=Decimal(0), unit=unit, period_ms=period_ms, data=data),
             device_time=time,
             status=_STORED,
             clock_set=time is not None,
         )
-        for code, unit, read, byte in runs
+        for code, unit, data in runs
     )
 
 
@@ -365,9 +362,14 @@ def _check(piece: bytes) -> tuple[int, int]:
         raise DecodeError("the last triplet is not whole", len(piece) - (len(piece) - _SAMPLES_AT) % 3)
     if len(piece) > _SAMPLES_AT + 3 * PIECE:
         raise DecodeError(f"more than {PIECE} samples", _SAMPLES_AT + 3 * PIECE)
-    for at in (*range(0, _HEADER_SIZE, 3), *range(_SAMPLES_AT, len(piece), 3)):
-        if (piece[at] + piece[at + 1]) & 0xFF != piece[at + 2]:
-            raise DecodeError(f"checksum {piece[at + 2]}, expected {(piece[at] + piece[at + 1]) & 0xFF}", at + 2)
+    for begin, end in ((0, _HEADER_SIZE), (_SAMPLES_AT, len(piece))):
+        part = piece[begin:end]
+        for number, (first, second, total) in enumerate(zip(part[::3], part[1::3], part[2::3], strict=True)):
+            if (first + second) & 0xFF != total:
+                raise DecodeError(f"checksum {total}, expected {(first + second) & 0xFF}", begin + 3 * number + 2)
+    for number, byte in enumerate(piece[_SAMPLES_AT + 1 :: 3]):
+        if 100 < byte < _NOTHING:
+            raise DecodeError(f"no saturation is {byte} %", _SAMPLES_AT + 1 + 3 * number)
     if piece[_FORMAT_AT] != _FORMAT:
         raise DecodeError(f"memory format {piece[_FORMAT_AT]}, expected {_FORMAT}", _FORMAT_AT)
     if not piece[_RATE_AT]:
@@ -389,15 +391,13 @@ def _time(piece: bytes, at: int) -> datetime | None:
         raise DecodeError(str(error), at) from None
 
 
-def _saturation(byte: int, at: int) -> Decimal | Special:
-    if byte == _NOTHING:
-        return Special.NAN
-    if byte > 100:
-        raise DecodeError(f"no saturation is {byte} %", at)
-    return Decimal(byte)
+@cache
+def _saturation(byte: int) -> Decimal | Special:
+    return Special.NAN if byte == _NOTHING else Decimal(byte)
 
 
-def _pulse(byte: int, _: int) -> Decimal | Special:
+@cache
+def _pulse(byte: int) -> Decimal | Special:
     if byte == _NOTHING:
         return Special.NAN
     if byte == _ABOVE_300:
