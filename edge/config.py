@@ -443,6 +443,11 @@ class _Checker:
             first = seen.setdefault(address, index)
             if first != index:
                 self.fault(f"device[{index}].address", f"is device[{first}]'s too", "list each device once")
+        lines: dict[object, int] = {}
+        for index, line in enumerate(ports if isinstance(ports, list) else (), 1):
+            first = lines.setdefault(line.get("port", index) if isinstance(line, dict) else index, index)
+            if first != index:
+                self.fault(f"serial[{index}].port", f"is serial[{first}]'s too", "list each port once")
 
 
 def _required(kind: type) -> tuple[str, ...]:

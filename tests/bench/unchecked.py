@@ -280,9 +280,6 @@ def _mi_scale(value: bytes) -> tuple[Measurement, ...]:
     return (Measurement(code=188736, value=Decimal(weight * 5).scaleb(-3), unit="kg", device_time=_time(*stamp)),)
 
 
-UNCHECKED: dict[int | bytes, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
-
-
 def _piece(frame: bytes) -> tuple[Measurement, ...]:
     rate_s, month, day, year, minute, second, hour, place = _STUDY(frame)
     pairs = list(_SAMPLE(frame[37:]))[::-1]
@@ -303,7 +300,7 @@ def _piece(frame: bytes) -> tuple[Measurement, ...]:
     )
 
 
-UNCHECKED: dict[int, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
+UNCHECKED: dict[int | bytes, tuple[bytes, Callable[[bytes], tuple[Measurement, ...]]]] = {
     0x2A5E: (bytes.fromhex("0f5e005800d7070a0100000000422020000cf0"), _spot),
     0x2A5F: (bytes.fromhex("1fdef3caf3caf35af5d4f3b2f220010100007ae3"), _continuous),
     0x2A35: (bytes.fromhex("1e8a00580078000000041114293b3c00012700"), _pressure),

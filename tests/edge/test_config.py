@@ -109,6 +109,15 @@ hub.key: {tmp_path}/missing.pem is not there; run stafet-hub identity --config {
     )
 
 
+def test_a_port_that_is_listed_twice_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "hub.toml"
+    line = '[[serial]]\nport = "/dev/rfcomm0"\nformat = "nonin-df13"\naddress = "02:00:00:00:00:01"\n'
+    path.write_text(line * 2)
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(path)
+    assert "serial[2].port: is serial[1]'s too; list each port once" in map(str, caught.value.faults)
+
+
 def keys(kind: type, path: str = "") -> list[tuple[str, Any]]:
     """Every key of the table and the tables in it, with its hint."""
     found: list[tuple[str, Any]] = []
