@@ -105,7 +105,7 @@ class Instrument:
         self._paired = paired
         self._resend = resend and kind.clock
         self._memory: Memory[Taken] = Memory(resend=self._resend)
-        self._records: RecordAccess[Taken] = RecordAccess()
+        self._records: RecordAccess[Taken] = RecordAccess(wide=kind.wide)
         self._held: list[Taken] = []
         self._number = 0
         self._last_true: datetime | None = None
@@ -399,7 +399,7 @@ class Instrument:
     def _asked(self, value: bytes) -> None:
         """The Record Access Control Point was written."""
         configured = self.subscribed(RACP) and self.subscribed(self.kind.characteristic)
-        procedure = self._records.write(value, configured=configured)
+        procedure = self._records.write(value, configured=configured, busy=self.kind.wide and self._live)
         records = list(procedure.records)
         if "out-of-order" in self._faults:
             records.reverse()
@@ -412,7 +412,7 @@ class Instrument:
         began = self._cgm.began
         answer = self._cgm.control(value, self._now().replace(microsecond=0))
         if self._cgm.began != began:  # a new session counts its records anew, and those before are gone
-            self._records = RecordAccess()
+            self._records = RecordAccess(wide=self.kind.wide)
             self._held.clear()
         self._answers.append(Sending(characteristic=CGM_CONTROL_POINT, data=answer))
         self.changed()

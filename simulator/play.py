@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from simulator.bluez import End, Peripheral, Service, Step, Subscription
 from simulator.devices import Delivery, Measured
-from simulator.instrument import Instrument, Sending
+from simulator.instrument import Instrument, Sending, Taken
 from simulator.log import Log
 from simulator.measured import Record
 from simulator.scenario import Device, Scenario
@@ -165,9 +165,15 @@ class _Player:
                     sending.value,
                     sent,
                     person=sending.taken.who.id,
-                    taken=sending.taken.true_time(sending.value) if self.device.kind.clock else None,
+                    taken=self._when(sending.taken, sending.value, sent),
                     expected=not sending.taken.guest,
                 )
+
+    def _when(self, taken: Taken, value: Measured, sent: datetime) -> datetime | None:
+        """When it was measured, as far as anybody can know: of a clock that is never set, when it was sent."""
+        if not self.device.kind.clock:
+            return None
+        return sent if self.device.kind.stale else taken.true_time(value)
 
     def _write_down(
         self,

@@ -1,4 +1,4 @@
-"""A device's Record Access Control Point (GLS 1.0.1, 3.4; CGMS 3.6 and PLXS 3.4 are the same): what is asked, and the end.
+"""A device's Record Access Control Point (GLS 1.0.1, 3.4; CGMS, PLXS and BLS are the same): what is asked, and the end.
 
 It does no I/O: a request comes in by `write`, and then it says which records to report and what to indicate. Records
 are known by a number that rises (GLS, PLXS: sequence number; CGMS: minutes since the session began).
@@ -19,7 +19,7 @@ IN_PROGRESS: Final = 0x80
 NOT_CONFIGURED: Final = 0x81
 """ATT error: its indications, or the notifications that it would lead to, are not switched on (GLS 1.6)."""
 
-REPORT, DELETE, ABORT, COUNT, COUNT_IS, RESPONSE = range(1, 7)
+REPORT, DELETE, ABORT, COUNT, COUNT_IS, RESPONSE, COMBINED, COMBINED_IS = range(1, 9)
 _NULL, _ALL, _AT_MOST, _AT_LEAST, _WITHIN, _FIRST, _LAST = range(7)
 _NUMBER_FILTER: Final = 1
 
@@ -36,6 +36,7 @@ class Result(IntEnum):
     ABORT_UNSUCCESSFUL = 7
     NOT_COMPLETED = 8
     OPERAND_NOT_SUPPORTED = 9
+    SERVER_BUSY = 10
 
 
 class _RefusedError(Exception):
@@ -55,7 +56,10 @@ class Reported(Generic[Stored]):
 class RecordAccess(Generic[Stored]):
     """The records of one device and its control point."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wide: bool = False) -> None:
+        """`wide`: as GHSS has it, with numbers and counts of 32 bits, and a report that is answered with its count."""
+        self._bytes = 4 if wide else 2
+        self._opcodes = (REPORT, DELETE, COUNT, COMBINED) if wide else (REPORT, DELETE, COUNT)
         self._numbers: list[int] = []
         self._records: list[Stored] = []
         self.running = False
@@ -69,8 +73,8 @@ class RecordAccess(Generic[Stored]):
         self._numbers.append(number)
         self._records.append(record)
 
-    def write(self, request: bytes, *, configured: bool) -> Reported[Stored]:
-        """What a request asks for; AttError if it cannot even begin.
+    def write(self, request: bytes, *, configured: bool, busy: bool = False) -> Reported[Stored]:
+        """What a request asks for; AttError if it cannot even begin. A `busy` device answers that it is.
 
         An abort comes back at once, too: whoever sends the records drops what is left of them.
         """
@@ -82,6 +86,8 @@ class RecordAccess(Generic[Stored]):
         if self.running and opcode != ABORT:
             raise AttError(IN_PROGRESS)
         self.running = True
+        if busy:
+            return Reported((), response(opcode, Result.SERVER_BUSY))
         try:
             return self._answer(opcode, operator, operand)
         except _RefusedError as refused:
@@ -94,18 +100,23 @@ class RecordAccess(Generic[Stored]):
     def _answer(self, opcode: int, operator: int, operand: bytes) -> Reported[Stored]:
         if opcode == ABORT:
             return Reported((), response(ABORT, Result.SUCCESS if operator == _NULL else Result.INVALID_OPERATOR))
-        if opcode not in (REPORT, DELETE, COUNT):
+        if opcode not in self._opcodes:
             raise _RefusedError(Result.OPCODE_NOT_SUPPORTED)
         begin, end = self._range(operator, operand)
         if opcode == COUNT:
-            return Reported((), bytes([COUNT_IS, _NULL]) + (end - begin).to_bytes(2, "little"))
+            return Reported((), self._count(COUNT_IS, end - begin))
         if begin == end:
             raise _RefusedError(Result.NO_RECORDS)
         chosen = self._records[begin:end]
         if opcode == DELETE:
             del self._records[begin:end], self._numbers[begin:end]
             chosen = []
+        if opcode == COMBINED:
+            return Reported(chosen, self._count(COMBINED_IS, end - begin))
         return Reported(chosen, response(opcode, Result.SUCCESS))
+
+    def _count(self, opcode: int, records: int) -> bytes:
+        return bytes([opcode, _NULL]) + records.to_bytes(self._bytes, "little")
 
     def _range(self, operator: int, operand: bytes) -> tuple[int, int]:
         """From which record to before which."""
@@ -126,10 +137,11 @@ class RecordAccess(Generic[Stored]):
             raise _RefusedError(Result.OPERATOR_NOT_SUPPORTED)
         if operand and operand[0] != _NUMBER_FILTER:
             raise _RefusedError(Result.OPERAND_NOT_SUPPORTED)
-        if len(operand) != (5 if operator == _WITHIN else 3):
+        size = self._bytes
+        if len(operand) != 1 + (2 if operator == _WITHIN else 1) * size:
             raise _RefusedError(Result.INVALID_OPERAND)
-        low = int.from_bytes(operand[1:3], "little")
-        high = int.from_bytes(operand[3:5], "little") if operator == _WITHIN else low
+        low = int.from_bytes(operand[1 : 1 + size], "little")
+        high = int.from_bytes(operand[1 + size :], "little") if operator == _WITHIN else low
         if low > high:
             raise _RefusedError(Result.INVALID_OPERAND)
         begin = 0 if operator == _AT_MOST else bisect_left(self._numbers, low)

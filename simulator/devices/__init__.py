@@ -10,7 +10,7 @@ from typing import Final
 
 from simulator.devices.body import BODY_COMPOSITION, SCALE
 from simulator.devices.glucose import CGM, METER, MOLAR_METER, PLAIN_CGM
-from simulator.devices.health_sensor import HEALTH_SENSOR
+from simulator.devices.health_sensor import HEALTH_SENSOR, STORING_HEALTH_SENSOR
 from simulator.devices.kind import Delivery, Habit, Kind, device_information, system_id
 from simulator.devices.values import (
     Measured,
@@ -52,7 +52,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         kind.name: kind
         for kind in (
             OXIMETER, CUFF, SCALE, THERMOMETER, STRAP, METER, MOLAR_METER, CGM, PLAIN_CGM, BODY_COMPOSITION, *FURTHER,
-            HEALTH_SENSOR,
+            HEALTH_SENSOR, STORING_HEALTH_SENSOR,
         )
     }
 )  # fmt: skip

@@ -6,14 +6,16 @@ BLE_GenericHealth_PulseOximeter, ghs_app.c, whose bundle is the test vector) and
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from simulator.devices.kind import GHS_CONTROL_POINT, Delivery, Kind
+from simulator.devices.kind import GHS_CONTROL_POINT, RACP, Delivery, Kind
 from simulator.devices.values import Measured, Moment, Value, float32, rounded
 
 OBSERVATIONS: Final = 0x2B8B
+STORED_OBSERVATIONS: Final = 0x2BDD
 ELAPSED_TIME_SERVICE: Final = 0x183F
 ELAPSED_TIME: Final = 0x2BF2
 """Current Elapsed Time: where its clock stands."""
@@ -70,6 +72,13 @@ def spot_check(moment: Moment) -> Sequence[Measured]:
     )
 
 
+def stored_spot_check(moment: Moment) -> Sequence[Measured]:
+    """Stored Health Observations, 2BDD: the record's number in 32 bits, and then the observation."""
+    (live,) = spot_check(moment)
+    data = live.data[:1] + struct.pack("<I", moment.number) + live.data[1:]
+    return (replace(live, characteristic=STORED_OBSERVATIONS, data=data),)
+
+
 HEALTH_SENSOR = Kind(
     name="health-sensor",
     says="generic health sensor (GHSS): an oximeter, once it is told to start",
@@ -86,4 +95,21 @@ HEALTH_SENSOR = Kind(
     clock_at=ELAPSED_TIME,
     battery=True,
     measure=spot_check,
+)
+STORING_HEALTH_SENSOR = Kind(
+    name="health-sensor-storing",
+    says="generic health sensor whose stored observations are asked for (2A52)",
+    service=0x1840,
+    characteristic=STORED_OBSERVATIONS,
+    flag="notify",
+    appearance=0x0C41,
+    model="SimGhs 2",
+    reads={0x2BF3: struct.pack("<BBII", 0, 2, 150456, 149530)},
+    beside={OBSERVATIONS: "notify", GHS_CONTROL_POINT: "indicate", RACP: "indicate"},
+    delivery=Delivery.ASKED,
+    segment_bytes=20,
+    wide=True,
+    clock_at=ELAPSED_TIME,
+    battery=True,
+    measure=stored_spot_check,
 )

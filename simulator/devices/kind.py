@@ -72,6 +72,8 @@ class Kind:
     """E2E-CRC (CGMS 3.11)."""
     segment_bytes: int = 0
     """Its values begin with a segmentation header, and leave in pieces of this size (GHSS 3.1.1); 0: they are whole."""
+    wide: bool = False
+    """Its Record Access Control Point is the Generic Health Sensor's: 32 bits, and busy while live values run."""
     live: bool = False
     """It sends what it stores at once, too, to whoever listens."""
     interval: timedelta = timedelta(hours=1)

@@ -358,6 +358,23 @@ def test_a_health_sensor_speaks_once_it_is_told_to() -> None:
     assert hub.receive() == [(0x2BF4, b"\x80")]
 
 
+def test_a_storing_health_sensor_counts_in_32_bits_and_is_busy_while_it_tells_what_it_measures_now() -> None:
+    # stm32-hotspot/STM32WBA-BLE-GenericHealthSensor ghs_racp.c: 07 is answered with 08 and a 32-bit count, 0A is busy
+    hub = Hub("health-sensor-storing", stored=3)
+    hub.subscribe()
+    hub.write(0x2BF4, b"\x01")
+    hub.write(0x2A52, b"\x07\x01")
+    assert hub.receive() == [(0x2BF4, b"\x80"), (0x2A52, bytes.fromhex("0600070a"))]
+    hub.write(0x2BF4, b"\x02")
+    hub.write(0x2A52, b"\x07\x03\x01" + (2).to_bytes(4, "little"))
+    got = hub.receive()
+    first = [data for uuid, data in got if uuid == 0x2BDD and data[0] & 0x01]
+    assert [int.from_bytes(data[1:5], "little") for data in first] == [2, 3]
+    assert got[-1] == (0x2A52, bytes.fromhex("080002000000"))
+    hub.write(0x2A52, COUNT_ALL)
+    assert hub.receive() == [(0x2A52, bytes.fromhex("050003000000"))]
+
+
 def test_what_nobody_subscribed_to_is_not_sent_and_holds_nothing_up() -> None:
     hub = Hub("thermometer-rising")
     hub.device.take()
