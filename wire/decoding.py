@@ -25,7 +25,8 @@ from wire.x73.services import ProductionSpec, SystemModel, TypeVersions
 
 _TEST: Final = frozenset({MeasurementStatus.TEST_DATA, MeasurementStatus.DEMO_DATA})
 _GLUCOSE, _GLUCOSE_CONTEXT = 0x2A18, 0x2A34
-"""Records: a meter sends them from its memory and in no other way."""
+_RECORDS: Final = frozenset({_GLUCOSE, _GLUCOSE_CONTEXT, 0x2B36, 0x2BDD})
+"""What a device sends from its memory and in no other way: glucose, blood pressure records, stored health observations."""
 _MODELS: Final = {serial.FORMAT_NUMBERS[SerialFormat.NONIN_DF13]: "9560"}
 """Data format 13 is what this model speaks; its frames do not name it."""
 _PRODUCTION: Final = {1: "serial", 3: "hardware", 4: "software", 5: "firmware"}
@@ -68,7 +69,7 @@ def meaning_of(evidence: Evidence) -> Meaning:
         return _meaning(corrected(measured, _quirk(evidence)), stored=False)
     if evidence.characteristic == _GLUCOSE_CONTEXT:
         return _glucose_context(evidence)
-    stored = evidence.characteristic == _GLUCOSE or any(item.characteristic == RACP for item in evidence.context)
+    stored = evidence.characteristic in _RECORDS or any(item.characteristic == RACP for item in evidence.context)
     return _meaning(decode_reading(evidence), stored=stored)
 
 

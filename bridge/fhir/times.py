@@ -13,15 +13,19 @@ The reception is itself corrected: a hub that woke without knowing the time lear
 what it then knows with the batch.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from bridge.fhir import Reason, Untranslatable
 from wire.errors import DecodeError
 from wire.evidence import Clock, ClockState, Context, Reading
 from wire.gatt import decode_current_time, decode_date_time
+from wire.gatt.elapsed_time import read_elapsed_time
+from wire.gatt.reader import Reader
 from wire.measurement import DeviceTime
 
 SYNC_TOLERANCE: Final = timedelta(seconds=2)
@@ -106,7 +110,8 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(TimeType.NONE, "---", Effective.RECEPTION, "no"),
 )
 """PhdBaseObservation notes, Timestamp; the last row is the sentence above that table. Bluetooth SIG measurements use
-the Local rows and the last; the others are of 20601 agents (`bridge.fhir.agent_times`)."""
+the Local rows and the last, but for health observations (GHS), which tell their offset; the others are of 20601 agents
+(`bridge.fhir.agent_times`)."""
 
 _BY_COLUMNS: Final = {(row.time_type, row.current, row.synced, row.offset): row for row in ROWS}
 
@@ -175,18 +180,32 @@ def reception(received: Clock, sealed: Clock) -> datetime:
     return instant
 
 
+def _elapsed_time(value: bytes) -> DeviceTime | None:
+    """Current Elapsed Time; None from a counter, or where nobody has set it."""
+    elapsed = read_elapsed_time(Reader(value))
+    return elapsed.time if elapsed.clock_set else None
+
+
+_DATE_TIME: Final = 0x2A08
+_CLOCKS: Final[Mapping[int | bytes, Callable[[bytes], DeviceTime | None]]] = MappingProxyType(
+    {0x2A2B: decode_current_time, _DATE_TIME: decode_date_time, 0x2BF2: _elapsed_time}
+)
+"""The characteristics that show a device's clock."""
+
+
 def device_clock(reading: Reading, received: datetime) -> DeviceClock | None:
-    """The device's clock in a reading's context: the last one read, Current Time before Date Time."""
+    """The device's clock in a reading's context: the last one read, Date Time only where there is no other."""
     best: tuple[int, bool, Context, DeviceTime] | None = None
     for item in reading.context:
-        if item.characteristic not in (0x2A2B, 0x2A08):
+        decode = _CLOCKS.get(item.characteristic)
+        if decode is None:
             continue
-        exact = item.characteristic == 0x2A2B
+        exact = item.characteristic != _DATE_TIME
         try:
-            shown = decode_current_time(item.value) if exact else decode_date_time(item.value)
+            shown = decode(item.value)
         except DecodeError:
             continue
-        if shown.known and (best is None or (item.mono_us, exact) > best[:2]):
+        if shown is not None and shown.known and (best is None or (item.mono_us, exact) > best[:2]):
             best = (item.mono_us, exact, item, shown)
     if best is None:
         return None

@@ -27,7 +27,7 @@ from bridge.fhir.devices import Gateway, Phd, Specialization, phd_device, phd_id
 from bridge.fhir.identity import Identity, identity, told
 from bridge.fhir.json import Resource
 from bridge.fhir.observations import Frame, coincident_time_stamp, observation
-from bridge.fhir.times import Coincident, Timing, at_its_word, device_clock, reception, timing
+from bridge.fhir.times import Coincident, TimeType, Timing, at_its_word, device_clock, reception, timing
 from wire import measurement_json
 from wire.batch import encode_reading
 from wire.decoding import information_of, meaning_of, specializations_of
@@ -54,6 +54,8 @@ SYSTEM: Final = OBSERVATION_IDENTIFIER
 PATIENT: Final = re.compile(r"(?:https?://[!-~]+/)?Patient/[A-Za-z0-9\-.]{1,64}")
 """A reference to a patient: relative to the FHIR server, or absolute."""
 
+_ELAPSED: Final = frozenset({0x2B8B, 0x2BDD})
+"""Live and stored health observations."""
 _LOCALLY_ADMINISTERED: Final = 0x02
 """Of an EUI-48's first octet (IEEE 802): nobody's but its keeper's."""
 _DEVICES: Final = UUID("f48ea4d6-d8ec-49ab-a3d4-f7e61deace24")
@@ -115,10 +117,22 @@ def translate_reading(
             timed = agents.timing(measurement, counted)
         else:
             timed = timing(
-                measurement.device_time, clock_set=measurement.clock_set, received=received, clock=clock, zone=timezone
+                measurement.device_time,
+                clock_set=measurement.clock_set,
+                received=received,
+                clock=clock,
+                zone=timezone,
+                time_type=_time_type(reading, measurement),
             )
         run.add(measurement, timed, identity(reading, measurement, whole), vital_signs_first=True)
     return run.translated()
+
+
+def _time_type(evidence: Evidence, measurement: Measurement) -> TimeType:
+    """Local, but for the elapsed time of health observations, where it comes with its offset."""
+    stamp = measurement.device_time
+    elapsed = isinstance(evidence, Reading) and evidence.characteristic in _ELAPSED
+    return TimeType.UTC if elapsed and stamp is not None and stamp.offset_min is not None else TimeType.LOCAL
 
 
 def _phd(evidence: Evidence, measurements: Sequence[Measurement], hub: str) -> Phd:
