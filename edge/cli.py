@@ -375,11 +375,18 @@ def _status(options: argparse.Namespace) -> int:
 def _devices_command(name: str) -> Callable[[argparse.Namespace], int]:
     def command(options: argparse.Namespace) -> int:
         settings = _settings(options)
-        from edge import pair_cli  # noqa: PLC0415
+        from edge import devices_cli  # noqa: PLC0415
 
         try:
-            getattr(pair_cli, name)(settings, options)
-        except pair_cli.Failed as failed:
+            if name == "pair":
+                from edge import pair_cli  # noqa: PLC0415
+
+                pair_cli.pair(settings, options)
+            elif name == "devices":
+                devices_cli.devices(settings, options)
+            else:
+                devices_cli.forget(settings, options)
+        except devices_cli.Failed as failed:
             raise _Failed(failed.status, failed.line) from failed
         return 0
 

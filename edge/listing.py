@@ -24,13 +24,17 @@ VERSION: Final = 1
 LOOK_S: Final = 2.0
 """How often a running hub looks for a new list."""
 MAX_BYTES: Final = 1 << 16
-"""Of 64 devices with long names it is a quarter."""
+"""64 devices with the longest names and labels are 45 KB."""
 
 _ADDRESS: Final = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
 
 
 class ListingError(Exception):
     """The list of paired devices cannot be used; the text says what and where. An OSError is its cause if there is one."""
+
+
+class ListingFullError(ListingError):
+    """There is no room for another device."""
 
 
 class Paired(NamedTuple):
@@ -78,7 +82,7 @@ def change(store: Path, to: Callable[[tuple[Paired, ...]], Iterable[Paired]]) ->
     with _alone(store.parent):
         devices = tuple(to(load(store)))
         if len(devices) > MAX_DEVICES:
-            raise ListingError(f"there is room for {MAX_DEVICES} devices")
+            raise ListingFullError(f"there is room for {MAX_DEVICES} devices")
         _write(store, devices)
         return devices
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import Device
-from edge.listing import Listing, ListingError, Paired, change, file_of, load
+from edge.config import MAX_DEVICES, Device
+from edge.listing import Listing, ListingError, ListingFullError, Paired, change, file_of, load
 
 SCALE = Paired(
     address=bytes.fromhex("AABBCCDDEE01"), label="vægten", name="UC-352BLE", kind="weight scale", bonded=True
@@ -48,6 +48,14 @@ def test_a_write_that_is_cut_off_leaves_the_old_list(store: Path, monkeypatch: p
     assert load(store) == (SCALE,)
     add(store, CUFF)
     assert load(store) == (SCALE, CUFF)
+
+
+def test_a_list_has_an_end(store: Path) -> None:
+    devices = [Paired(address=bytes((0, 0, 0, 0, 0, n)), label="x" * 64, name="å" * 124) for n in range(MAX_DEVICES)]
+    change(store, lambda _: devices)
+    with pytest.raises(ListingFullError):
+        add(store, SCALE)
+    assert load(store) == tuple(devices)
 
 
 def test_what_root_lists_belongs_to_the_hub(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
