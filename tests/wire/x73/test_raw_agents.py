@@ -26,7 +26,7 @@ from tests.wire.x73.peer import (
     octets,
     u16,
 )  # fmt: skip
-from tests.wire.x73.support import NOW, only
+from tests.wire.x73.support import NOW, only, vector
 from wire.measurement import Measurement, Special
 from wire.x73.apdu import AssociateResult, PhdAssociation
 from wire.x73.events import (
@@ -535,3 +535,18 @@ def test_no_words_repeat_what_an_agent_wrote(described: bool) -> None:
                 said += bool(words)
                 assert not [each for each in secret if each in words.replace("at byte", "")], words
     assert said > len(report)
+
+
+def test_the_ecg_of_another_agent_is_millivolts_at_its_own_pace() -> None:
+    """conqlima's agent: 20 samples in an observation, 0 for -2 mV and 800 for 2 mV, every 200 ms, unconfirmed."""
+    bench = Bench()
+    bench.say(vector("conqlima/ecg_config").value)
+    assert len(only(Configured, bench.events)) == 1
+    steps = (0, 400, 800, 401, *(400 for _ in range(16)))
+    bench.say(peer.fixed([(1, octets(u16(*steps)) + TEN_PAST)], confirmed=False))
+    (measured,) = only(Reported, bench.events)[0].measurements
+    code, value, unit, time = told(measured)
+    assert (code, unit, time) == (131329, "mV", AT)
+    assert value == ["-2.000", "0.000", "2.000", "0.005"] + ["0.000"] * 16
+    assert measured.samples is not None
+    assert (str(measured.samples.period_ms), measured.samples.lower, measured.samples.upper) == ("200", -2, 2)
