@@ -549,4 +549,8 @@ def test_the_ecg_of_another_agent_is_millivolts_at_its_own_pace() -> None:
     assert (code, unit, time) == (131329, "mV", AT)
     assert value == ["-2.000", "0.000", "2.000", "0.005"] + ["0.000"] * 16
     assert measured.samples is not None
-    assert (str(measured.samples.period_ms), measured.samples.lower, measured.samples.upper) == ("200", -2, 2)
+    assert (str(measured.samples.period_ms), measured.samples.lower, measured.samples.upper) == (
+        "200",
+        Decimal(-2),
+        Decimal(2),
+    )
