@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.wire.vectors import FOLDER, load
 from wire.quirks import AND_WEIGHT, AND_WEIGHT_SERVICE, NONIN_OXIMETRY, NONIN_SERVICE, QUIRKS, Quirk, quirk_for
 
 ROWS = {row.name: row for row in QUIRKS}
@@ -88,6 +90,14 @@ def test_each_row_knows_its_device_asks_for_something_and_says_where_that_is_fro
         assert row.names or row.models or row.services or row.firmwares, row.name
         assert asked(row), row.name
         assert len(row.evidence) > 20, row.name
+
+
+def test_each_row_has_a_vector_or_a_flow_test_of_its_device() -> None:
+    files = ("gatt.json", "devices.json", "records.json", "serial.json", "x73.json")
+    tested = {vector.device for file in files for vector in load(file)}
+    here = Path(__file__)
+    flows = [text.read_text("utf-8") for text in FOLDER.parent.rglob("test_*.py") if text != here]
+    assert [name for name in ROWS if name not in tested and not any(name in text for text in flows)] == []
 
 
 def test_the_table_is_read_without_anything_that_decodes() -> None:
