@@ -134,6 +134,10 @@ class AgentCollector:
             from edge import x73_usb  # noqa: PLC0415  as said
 
             yield "agents over USB", x73_usb.serve(associations)
+        if self._ways.hdp:
+            from edge import x73_hdp  # noqa: PLC0415  as said
+
+            yield "agents over HDP", x73_hdp.serve(associations)
 
     async def _beat(self) -> None:
         while True:

@@ -28,6 +28,7 @@ class Ways:
     tcp: tuple[str | None, int] | None = None
     serial: str | None = None
     usb: bool = False
+    hdp: bool = False
 
 
 class Lines:
@@ -108,6 +109,10 @@ async def _serve(associations: Associations, ways: Ways) -> None:
             await stack.enter_async_context(_serial(associations, ways.serial))
         if ways.usb:
             await stack.enter_async_context(_usb(associations))
+        if ways.hdp:
+            from edge import x73_hdp  # noqa: PLC0415  only what is asked for
+
+            await stack.enter_async_context(_running("hdp", x73_hdp.serve(associations)))
         await associations.ended.wait()
 
 

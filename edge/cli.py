@@ -125,7 +125,7 @@ Serve IEEE 11073-20601 agents and print what they measure, until SIGTERM or SIGI
 
   stafet-hub listen 20601 --tcp 127.0.0.1:6024 --json
   stafet-hub listen 20601 --serial /dev/ttyUSB0 --json
-  stafet-hub listen 20601 --usb --json
+  stafet-hub listen 20601 --usb --hdp --json
 
 For a technician at a bench: nothing is stored or sent, and there is no encryption. Any agent is accepted, several at a
 time. Standard configurations are known, others are asked for. A report is confirmed when its lines are written. What
@@ -242,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     listen.add_argument("--tcp", type=_endpoint, metavar="HOST:PORT", help="where to listen")
     listen.add_argument("--serial", metavar="PATH", help="a serial port that speaks 20601")
     listen.add_argument("--usb", action="store_true", help="Personal Healthcare Devices on USB")
+    listen.add_argument("--hdp", action="store_true", help="Bluetooth HDP; pair the device before")
     listen.add_argument("--any-address", action="store_true", help="let HOST be reachable from the network")
     listen.add_argument("--count", type=_positive, metavar="N", help="end after N measurements, their report complete")
     listen.add_argument("--record", type=Path, metavar="FILE", help="write the session, redacted")
@@ -538,8 +539,8 @@ def _listen(options: argparse.Namespace) -> int:
     from edge import bench, log  # noqa: PLC0415
     from edge.config import is_loopback  # noqa: PLC0415
 
-    if not (options.tcp or options.serial or options.usb):
-        raise _Failed(USAGE, "listen needs --tcp, --serial or --usb; see stafet-hub listen --help")
+    if not (options.tcp or options.serial or options.usb or options.hdp):
+        raise _Failed(USAGE, "listen needs --tcp, --serial, --usb or --hdp; see stafet-hub listen --help")
     host, port = options.tcp or ("localhost", 0)
     if not is_loopback(host) and not options.any_address:
         raise _Failed(USAGE, f"{host or 'an empty HOST'} is reachable from the network, unencrypted; add --any-address")
@@ -552,6 +553,7 @@ def _listen(options: argparse.Namespace) -> int:
                 tcp=("127.0.0.1" if host == "localhost" else host or None, port) if options.tcp else None,
                 serial=options.serial,
                 usb=options.usb,
+                hdp=options.hdp,
             ),
             show=bench.Lines(sys.stdout, json=options.json),
             count=options.count,

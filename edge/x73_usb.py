@@ -19,6 +19,7 @@ import usb.core
 import usb.util
 
 from edge.log import event
+from edge.x73_packets import Packets
 from edge.x73_pump import MAX_READ, Associations
 from wire.errors import DecodeError
 from wire.phdc import INTERFACE_CLASS, DataCode, Function, Preamble
@@ -34,7 +35,6 @@ REOPEN_S: Final = 5.0
 READ_MS: Final = 500
 """How long a thread waits before it looks whether it is still wanted."""
 WRITE_MS: Final = 5000
-CLOSE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,34 +108,28 @@ async def _device(associations: Associations, found: Found) -> None:
     told = False
     while True:
         try:
-            way = await asyncio.to_thread(Endpoints, found, asyncio.get_running_loop())
+            opened = await asyncio.to_thread(Endpoints, found, asyncio.get_running_loop())
         except (usb.core.USBError, NotImplementedError) as error:
             if not told:
                 event("usb_device_not_opened", logging.WARNING, detail=str(error))
             told = True
         else:
             told = False
-            if (task := associations.take_on(way)) is not None:
+            if (task := associations.take_on(opened.way)) is not None:
                 await asyncio.wait({task})
         await asyncio.sleep(REOPEN_S)
 
 
 class Endpoints:
-    """An open device as a `Way`."""
-
-    patient = True
+    """An open device; `way` is how associations use it."""
 
     def __init__(self, found: Found, loop: asyncio.AbstractEventLoop) -> None:
         """Claim the interface and begin to read, in a thread. USBError if it cannot be had."""
-        self.reader = asyncio.StreamReader(loop=loop)
+        self.way = Packets(send=self._send, let_go=self._let_go, patient=True, loop=loop)
         self._loop = loop
         self._device = found.device
         self._wanted = True
-        self._ended = False
         self._transferring = threading.Lock()
-        self._fault: OSError | None = None
-        self._writing: asyncio.Queue[bytes] = asyncio.Queue()
-        self._sender: asyncio.Task[None] | None = None
         ins, self._out = _endpoints(found.interface)
         _choose(found)
         usb.util.claim_interface(self._device, found.interface.bInterfaceNumber)
@@ -146,39 +140,13 @@ class Endpoints:
         for thread in self._threads:
             thread.start()
 
-    def write(self, data: bytes) -> None:
-        self._writing.put_nowait(data)
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send(), name="usb write")
+    async def _send(self, apdu: bytes) -> None:
+        await asyncio.to_thread(self._transfer, apdu)
 
-    async def drain(self) -> None:
-        await self._writing.join()
-        if self._fault is not None:
-            raise self._fault
-
-    async def close(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                await self._writing.join()
-
-    def abort(self) -> None:
+    def _let_go(self) -> None:
         self._wanted = False
-        if self._sender is not None:
-            self._sender.cancel()
         # libusb must not close what a transfer still uses, and that may last READ_MS.
         threading.Thread(target=self._dispose, name="usb close", daemon=True).start()
-
-    async def _send(self) -> None:
-        while True:
-            data = await self._writing.get()
-            try:
-                if self._fault is None:
-                    await asyncio.to_thread(self._transfer, data)
-            except OSError as error:  # USBError is one
-                self._fault = error
-                self._end()
-            finally:
-                self._writing.task_done()
 
     def _transfer(self, data: bytes) -> None:
         """In a thread."""
@@ -200,26 +168,18 @@ class Endpoints:
             try:
                 transfer = bytes(endpoint.read(MAX_READ, READ_MS))
                 if Preamble.of(transfer) is None:
-                    self._from_thread(self._hear, transfer)
+                    self._from_thread(self.way.hear, transfer)
             except usb.core.USBTimeoutError:
                 continue
             except (usb.core.USBError, DecodeError) as error:
                 if self._wanted:
                     event("usb_read_ended", logging.WARNING, detail=str(error))
-                self._from_thread(self._end)
+                self._from_thread(self.way.end)
                 return
 
     def _from_thread(self, act: Any, *values: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the hub has ended
             self._loop.call_soon_threadsafe(act, *values)
-
-    def _hear(self, transfer: bytes) -> None:
-        if not self._ended:
-            self.reader.feed_data(transfer)
-
-    def _end(self) -> None:
-        self._ended = True
-        self.reader.feed_eof()
 
 
 def _choose(found: Found) -> None:

@@ -93,11 +93,12 @@ async def test_what_is_no_20601_device_is_left_alone(monkeypatch: pytest.MonkeyP
 async def test_a_transfer_that_fills_its_last_packet_is_ended_by_an_empty_one() -> None:
     instrument = Instrument(Agent(profile()))
     (found,) = x73_usb.find(Backend(instrument))
-    way = x73_usb.Endpoints(found, asyncio.get_running_loop())
+    way = x73_usb.Endpoints(found, asyncio.get_running_loop()).way
     try:
-        for size in (63, 64):
-            way.write(bytes.fromhex("e6000002") + bytes(size - 4))
-            await way.drain()
+        # Two APDUs written at once are two transfers.
+        heads = [bytes.fromhex("e700") + (n - 4).to_bytes(2, "big") + (n - 6).to_bytes(2, "big") for n in (63, 64)]
+        way.write(heads[0] + bytes(57) + heads[1] + bytes(58))
+        await way.drain()
     finally:
         way.abort()
     assert [len(each) for each in instrument.written] == [63, 64, 0]
