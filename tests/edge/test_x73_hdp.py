@@ -21,8 +21,8 @@ from edge.x73_hdp import Sink, _register
 from edge.x73_pump import Associations
 from tests.edge.fake_bluez import serving
 from tests.edge.readings import clock
-from tests.wire.x73.support import AGENT_ID, oximeter_scan, profile
 from tests.system_bus import SystemBus
+from tests.wire.x73.support import AGENT_ID, oximeter_scan, profile
 from wire import batch
 from wire.evidence import AgentReport
 from wire.hdp import ECHO, ENDPOINTS, SINK_UUID, service_record
