@@ -137,7 +137,8 @@ def read_date_time(data: bytes) -> datetime:
 def rounded(number: float, step: str) -> Decimal:
     """A number as a display with this step shows it: `rounded(72.31, "0.005")` is 72.310."""
     size = Decimal(step)
-    return (Decimal(repr(number)) / size).quantize(Decimal(1), rounding=ROUND_HALF_EVEN) * size
+    # No display shows -0, and no SFLOAT has one: adding 0 makes it 0.
+    return (Decimal(repr(number)) / size).quantize(Decimal(1), rounding=ROUND_HALF_EVEN) * size + 0
 
 
 def crc(data: bytes) -> bytes:

@@ -127,7 +127,13 @@ def test_every_device_says_who_made_it_and_which_one_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("number", "step", "shown"),
-    [(36.5, "0.01", "36.50"), (72.3124, "0.005", "72.310"), (91.5, "1", "92"), (90.5, "1", "90")],
+    [
+        (36.5, "0.01", "36.50"),
+        (72.3124, "0.005", "72.310"),
+        (91.5, "1", "92"),
+        (90.5, "1", "90"),
+        (-0.04, "0.1", "0.0"),
+    ],
 )
 def test_a_display_rounds_to_its_step(number: float, step: str, shown: str) -> None:
     assert str(rounded(number, step)) == shown
