@@ -59,8 +59,8 @@ class Quirk(NamedTuple):
     """With the sensor off the user it goes on sending its last numbers: they are questionable."""
     clock_since: int = 0
     """A time before this year is of a clock that runs from the factory's date: nobody has set it."""
-    rejoin: bool = False
-    """One measurement comes in several 20601 reports; those with equal time stamps belong together."""
+    note: str = ""
+    """What it does that asks for nothing here, for who meets it."""
 
     evidence: str = ""
     """Repository and file, or what was measured."""
@@ -149,7 +149,8 @@ QUIRKS: Final[tuple[Quirk, ...]] = (
         names=("UA-767PBT",),
         models=("UA-767PBT",),
         manufacturer="A&D",
-        rejoin=True,
+        note="pressure and pulse come in reports of their own, stored and live mixed, in no order: each is evidence by"
+        " itself, and the same time stands in both",
         evidence="silverbullet-dk/opentele-client-android device/andbloodpressure: pressure and pulse in reports of their own",
     ),
     Quirk(

@@ -127,19 +127,6 @@ def test_a_context_that_does_not_decode_costs_what_it_would_have_told_and_not_th
     assert (160020, Decimal(120), None) == (glucose.code, glucose.value, glucose.device_time)
 
 
-RECORD = bytes.fromhex("0b2a00ea07021108000a5a0078b0110000")
-CARBOHYDRATES = bytes.fromhex("012a00022dd0")
-
-
-def test_a_meters_context_has_the_time_of_its_record_and_of_no_other() -> None:
-    (eaten,) = decode_reading(reading_of(0x2A34, CARBOHYDRATES, x2A18=RECORD))
-    assert (Decimal(45), "g") == (eaten.value, eaten.unit)
-    assert eaten.device_time is not None
-    assert eaten.device_time.isoformat() == "2026-02-17T09:30:10"
-    for other in (RECORD[:1] + b"\x2b" + RECORD[2:], b"\xff"):
-        assert decode_reading(reading_of(0x2A34, CARBOHYDRATES, x2A18=other))[0].device_time is None
-
-
 def test_what_was_asked_for_from_a_store_is_marked_stored_and_a_live_value_is_not() -> None:
     live = bytes.fromhex("00480051004000")
     asked = decode_reading(reading_of(0x2A35, live, x2A52=b"\x01\x01"))

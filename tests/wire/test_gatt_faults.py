@@ -93,7 +93,7 @@ def test_noise_in_a_context_value_is_described_or_refused(characteristic: int) -
 DEVICES: dict[tuple[int | bytes, str], list[bytes]] = {}
 for each in load("devices.json"):
     DEVICES.setdefault((each.uuid, each.name), []).append(each.value)
-CONTEXTS = ((0x2AA7, 0x2AAA), (0x2AA7, 0x2AA8), (0x2A34, 0x2A18))
+CONTEXTS = ((0x2AA7, 0x2AAA), (0x2AA7, 0x2AA8))
 
 
 @pytest.mark.parametrize(("uuid", "name"), DEVICES, ids=str)

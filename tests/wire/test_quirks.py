@@ -62,7 +62,7 @@ def test_an_and_firmware_that_is_quick_to_answer_is_waited_for_40_ms(firmware: s
             {"big_endian": ("pulse", "status"), "unflagged": ("user",), "zero_is_absent": ("mean",)},
         ),
         ("Nonin_Medical_Inc._501493200", {"clock_since": 2010, "ignore_after_s": 15}),
-        ("A&D BP UA-767PBT-C", {"rejoin": True}),
+        ("A&D BP UA-767PBT-C", {"note": ROWS["A&D UA-767PBT-C"].note}),
     ],
 )
 def test_a_device_is_known_by_its_name(name: str, expected: dict[str, object]) -> None:

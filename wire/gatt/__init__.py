@@ -1,9 +1,9 @@
 """Bluetooth LE health characteristics: which there are, and what their values mean.
 
 `decode_reading` turns a reading into measurements: its value by the standard, with what its context adds (the session
-of a glucose sensor, the record of a meter's context, the request for stored values) and what its device does otherwise (`wire.quirks`). `decode` knows only a value, by the standard;
-`describe` says for a technician what a value of the other kind (features, clock, device information) contains. All
-raise `DecodeError` and nothing else. Reserved flag bits are tolerated, as the specifications ask; bytes after the last
+of a glucose sensor, the request for stored values) and what its device does otherwise (`wire.quirks`). `decode` knows
+only a value, by the standard; `describe` says for a technician what a value of the other kind (features, clock, device
+information) contains. All raise `DecodeError` and nothing else. Reserved flag bits are tolerated, as the specifications ask; bytes after the last
 flagged field are not.
 """
 
@@ -122,8 +122,6 @@ _DESCRIBERS: Final[Mapping[int, Callable[[bytes], dict[str, str | bool]]]] = {
 }
 
 _PRESSURE: Final = 0x2A35
-_GLUCOSE: Final = 0x2A18
-_GLUCOSE_CONTEXT: Final = 0x2A34
 _CGM: Final = 0x2AA7
 # Requests to the Record Access Control Point that stand in the context of what was sent in answer: report, and GHSS's
 # combined report.
@@ -160,8 +158,6 @@ def decode_reading(reading: Reading) -> tuple[Measurement, ...]:
         found = blood_pressure.decode_blood_pressure(reading.value, quirk)
     elif reading.characteristic == _CGM:
         found = _cgm(reading.value, context)
-    elif reading.characteristic == _GLUCOSE_CONTEXT and _GLUCOSE in context:
-        found = _glucose_context(reading.value, context[_GLUCOSE])
     else:
         found = decode(reading.characteristic, reading.value)
     found = corrected(found, quirk)
@@ -180,16 +176,6 @@ def _cgm(value: bytes, context: Mapping[int | bytes, bytes]) -> tuple[Measuremen
     with contextlib.suppress(DecodeError):
         feature = cgm.decode_feature(context[0x2AA8]) if 0x2AA8 in context else None
     return cgm.decode_records(value, start=start, feature=feature)
-
-
-def _glucose_context(value: bytes, record: bytes) -> tuple[Measurement, ...]:
-    """A meter's context with the time of its record, which stands in the reading's context; without, if it is another's."""
-    read = glucose.read_context(value)
-    with contextlib.suppress(DecodeError):
-        its = glucose.read_record(record)
-        if its.sequence == read.sequence:
-            return glucose.with_context(its, read)[len(its.measurements) :]
-    return read.measurements
 
 
 def _stored(status: tuple[MeasurementStatus, ...]) -> tuple[MeasurementStatus, ...]:
