@@ -431,8 +431,8 @@ class RawManager:
     # PM-store
 
     def _acted(self, message: Cursor) -> None:
-        assert message.number() == 100
-        action = message.number()
+        handle, action = message.number(), message.number()
+        assert (handle == 0) is (action == 0x0C17), "the clock is the MDS's, the rest the store's"
         inner = Cursor(message.octets())
         message.end()
         if action == 0x0C0D:

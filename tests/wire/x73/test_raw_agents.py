@@ -1,6 +1,7 @@
 """Our manager before agents that share nothing with us: accepted, understood value for value, and their quirks."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -44,6 +45,7 @@ from wire.x73.events import (
 )
 from wire.x73.manager import Manager
 from wire.x73.mder import Tolerance
+from wire.x73.services import DataRequest
 from wire.x73.states import State
 
 OUR_ID = bytes.fromhex("02000000000000aa")
@@ -554,3 +556,24 @@ def test_the_ecg_of_another_agent_is_millivolts_at_its_own_pace() -> None:
         Decimal(-2),
         Decimal(2),
     )
+
+
+def test_a_clock_is_set_and_read_again_byte_for_byte() -> None:
+    bench = oximeter()
+    bench.manager.set_time(datetime(2026, 11, 21, 19, 33, 46, 500_000), NOW)  # noqa: DTZ001 - a device's wall clock
+    assert bench.manager.to_send() == peer.prst(1, 0x0107, raw("0000 0c17 000c 2026112119334650 00000000"))
+    bench.say(peer.prst(1, 0x0207, raw("0000 0c17 0000")))
+    assert bench.out == [peer.prst(2, 0x0103, raw("0000 0000 0000"))], "relative times are understood beside the clock"
+
+
+def test_what_is_asked_at_once_is_answered_with_a_report_in_the_answer() -> None:
+    """Data request 1, start, one response, all objects; a fixed report comes in the answer to the action."""
+    bench = oximeter()
+    request = DataRequest(data_req_id=1, mode=0x8880, person=0xFFFF)
+    bench.manager.request_data(request, NOW)
+    assert bench.manager.to_send() == peer.prst(1, 0x0107, raw("0000 0c1b 0010 0001 8880 00000000 ffff 0000 0000 0000"))
+    report = raw("0001 0000") + peer.listed([u16(1) + octets(raw("0062") + TEN_PAST)])
+    answer = raw("0000 0c1b") + octets(raw("00000000 0000 0d1d") + octets(report))
+    bench.say(peer.prst(1, 0x0207, answer))
+    assert bench.understood() == [(150456, "98", "%", AT)]
+    assert bench.out == []

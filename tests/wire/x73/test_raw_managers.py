@@ -19,6 +19,7 @@ from wire.x73.events import (
     ReportConfirmed,
     SegmentCleared,
     SegmentTransferred,
+    TimeSet,
     Warned,
 )
 from wire.x73.mder import Tolerance
@@ -245,3 +246,16 @@ def test_a_manager_may_ask_for_the_mds_again_and_again() -> None:
         assert len(pair.manager.mds) == 7
     pair.run(pair.manager.ask(0x0103, peer.u16(0) + peer.u16(1, 2, 0x0987)))
     assert pair.manager.mds == {0x0987: STAMP}
+
+
+def test_a_raw_manager_sets_our_agent_s_clock() -> None:
+    pair = Pair(10415, OPENHEALTH)
+    pair.run()
+    pair.run(pair.manager.act(0x0C17, bytes.fromhex("2026030209000000 00000000"), 0))
+    (was_set,) = only(TimeSet, pair.events)
+    assert was_set.time is not None
+    assert (was_set.time.isoformat(), pair.manager.failed) == ("2026-03-02T09:00:00", 0)
+    pair.run(pair.manager.act(0x0C99, b"", 0))
+    assert pair.manager.failed == 1, "no such action: roer, and the association stands"
+    pair.report(0)
+    pair.end()
