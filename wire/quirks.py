@@ -154,6 +154,14 @@ QUIRKS: Final[tuple[Quirk, ...]] = (
         evidence="silverbullet-dk/opentele-client-android device/andbloodpressure: pressure and pulse in reports of their own",
     ),
     Quirk(
+        name="A&D UC-321PBT-C",
+        names=("UC-321PBT",),
+        models=("UC-321PBT",),
+        manufacturer="A&D",
+        note="variable reports, whose observations say their unit themselves (kg or lb), whatever the configuration says",
+        evidence="silverbullet-dk/opentele-client-android device/andweightscale",
+    ),
+    Quirk(
         name="Nonin 9560",
         names=("Nonin_Medical_Inc.",),
         models=("9560", "Model 9560"),
