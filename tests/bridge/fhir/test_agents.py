@@ -336,6 +336,17 @@ def test_a_stored_value_that_nobody_dated_never_gets_the_time_of_reception() -> 
     assert reason(reading(0x2A34, "02 0500 03")) == "device-time"
 
 
+def test_a_spot_check_from_an_oximeters_memory_has_its_own_time_or_none() -> None:
+    asked = (replace(reading(0x2A5E, "").context[0], characteristic=0x2A52, value=b"\x01\x01"),)
+    stamp = "EA07 0B 12 07 1E 00"
+    assert {row[2] for row in written(reading(0x2A5E, "01 6200 4800" + stamp, context=asked))} == {
+        "2026-11-18T07:30:00+01:00"
+    }
+    for unset in ("11 6200 4800" + stamp, "01 6200 4800 0000 0B 12 07 1E 00", "00 6200 4800"):
+        assert reason(reading(0x2A5E, unset, context=asked)) == "device-time"
+        assert {row[2] for row in written(reading(0x2A5E, unset))} == {"2026-11-21T10:30:15.250+01:00"}
+
+
 def test_a_hub_that_learnt_the_time_later_dates_an_agents_report_too() -> None:
     unset = clock(RECEIVED - timedelta(days=9000), state=ClockState.UNSET)
     evidence = report(fixed((4, b"\xf2\xbc")), COUNTED.encode(), received=unset)
