@@ -25,17 +25,17 @@ from wire import batch
 from wire.evidence import AgentContextKind, AgentReport, ClockState
 from wire.measurement import Measurement
 from wire.x73.agent import Agent
-from wire.x73.apdu import Aare, Abrt, Act, Attribute, EventReport, PhdAssociation, Prst, decode_apdu
+from wire.x73.apdu import Aare, Abrt, Act, Attribute, PhdAssociation, Prst
 from wire.x73.codes import Action, Attr, MetricSpec, Noti
-from wire.x73.dim import ATTRIBUTES, Configuration, attribute, encoded, read_all
+from wire.x73.dim import ATTRIBUTES, Configuration, attribute, encoded
 from wire.x73.events import Happening, Rejected, ReportConfirmed, TimeSet
+from wire.x73.evidence import decode_agent_report
 from wire.x73.mds import mds_attributes
-from wire.x73.reports import ConfigObject, ObservationVar, PersonScan, decode_report
-from wire.x73.services import DataRequest, SegmentDataEvent, SegmentInfo
-from wire.x73.specializations import OXIMETER_0190, SPECIALIZATIONS, STANDARD
+from wire.x73.reports import ConfigObject, ObservationVar, PersonScan
+from wire.x73.services import DataRequest
+from wire.x73.specializations import OXIMETER_0190, SPECIALIZATIONS
 from wire.x73.states import State
 from wire.x73.store import Segment, Store
-from wire.x73.understanding import Understanding
 
 pytestmark = pytest.mark.looptime
 
@@ -77,25 +77,8 @@ class Hub:
 
 
 def meaning(report: AgentReport) -> tuple[Measurement, ...]:
-    """What stored evidence says, from the evidence alone."""
-    known = report.configuration
-    understanding = Understanding()
-    understanding.configure(STANDARD[known] if isinstance(known, int) else Configuration.decode(known), test=False)
-    apdu = decode_apdu(report.apdu)
-    assert isinstance(apdu, Prst)
-    assert isinstance(apdu.message, EventReport)
-    for context in report.context:
-        if context.kind is AgentContextKind.MDS:
-            attributes = read_all(ATTRIBUTES, context.value, 0)
-            understanding.read_mds({each.id: each.value for each in attributes})
-        elif context.kind is AgentContextKind.SEGMENT:
-            understanding.list_segments(apdu.message.handle, [SegmentInfo.decode(context.value)])
-    if apdu.message.event_type == 0x0D21:
-        understood = understanding.segment(apdu.message.handle, SegmentDataEvent.decode(apdu.message.info))
-    else:
-        understood = understanding.report(decode_report(apdu.message.event_type, 0, apdu.message.info))
-    assert understood.fault is None
-    return understood.measurements
+    """What stored evidence says, from the evidence alone, as the bridge reads it."""
+    return decode_agent_report(report).measurements
 
 
 class Link:
