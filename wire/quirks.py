@@ -98,7 +98,7 @@ QUIRKS: Final[tuple[Quirk, ...]] = (
     ),
     Quirk(
         name="Omron with Bluetooth LE",
-        names=("BLESmart_", "X4 Smart", "X2 Smart"),
+        names=("BLESmart_",),
         clock="write-if-off-by:600",
         bond="drop",
         records="racp",
@@ -126,7 +126,6 @@ QUIRKS: Final[tuple[Quirk, ...]] = (
         name="ChoiceMMed oximeter",
         names=("MD300C", "e-Oximeter"),
         models=("MD300C",),
-        clock="none",
         zero_is_absent=("SpO2", "pulse"),
         stale_without_sensor=True,
         evidence="thomast8/breath-synth PM100DeviceTests.swift, frames of a Medisana PM100 (MD300C208S): 0 without a"

@@ -74,7 +74,7 @@ def test_a_device_is_known_by_its_service_or_by_model_and_maker() -> None:
     assert quirk_for(name="", manufacturer="Nonin Medical, Inc.", model="Model 9560").clock_since == 2010
     assert asked(quirk_for(name="", manufacturer="Somebody", model="9560")) == {}
     oximeter = quirk_for(name="e-Oximeter", manufacturer="ChoiceMMed", model="MD300C208S")
-    assert asked(oximeter) == {"clock": "none", "zero_is_absent": ("SpO2", "pulse"), "stale_without_sensor": True}
+    assert asked(oximeter) == {"zero_is_absent": ("SpO2", "pulse"), "stale_without_sensor": True}
 
 
 def test_a_device_without_a_row_asks_for_nothing() -> None:
