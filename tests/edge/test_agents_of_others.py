@@ -12,10 +12,94 @@ from tests.edge.readings import clock
 from tests.wire.vectors import Vector
 from tests.wire.x73 import peer
 from tests.wire.x73.support import NOW, WHOLE, vector
-from tests.wire.x73.test_raw_agents import SPECIMENS, STANDARD, Specimen, confirmation, declare, meant, observed, told
+from tests.wire.x73.test_raw_agents import (
+    SPECIMENS,
+    STANDARD,
+    Specimen,
+    confirmation,
+    declare,
+    meant,
+    observed,
+    raw,
+    told,
+)
 from wire import batch
 from wire.decoding import decode_evidence
 from wire.evidence import AgentReport
+
+PORTIONS = [
+    [raw("2009061212100000 0062 0048"), raw("2009061211000000 f3cf 0049")],
+    [raw("2009061308000000 0060 004a")],
+]
+"""What a device has stored, not in the order of time: a time, saturation, pulse."""
+
+
+class StoringAgent:
+    """An oximeter with a PM-store, handle 30, that answers what it is asked; A = ISO/IEEE 11073-20601 A.11.7."""
+
+    def __init__(self) -> None:
+        self.cleared = False
+        self.asked: list[str] = []
+        self._sent = 0
+        elements = [
+            peer.u16(6) + raw(code) + peer.u16(handle) + peer.listed([peer.u16(peer.BASIC, 2)])
+            for code, handle in (("00024bb8", 1), ("0002481a", 10))
+        ]
+        told_of_segment = [
+            peer.attribute(0x0922, peer.u16(5)),
+            peer.attribute(0x0A4E, peer.u16(0x8000) + peer.listed(elements)),
+            peer.attribute(0x0953, peer.u16(0)),
+            peer.attribute(0x097B, raw("00000003")),
+            peer.attribute(0x0A64, raw("000493e0")),
+        ]
+        self._segments = peer.listed([peer.u16(5) + peer.listed(told_of_segment)])
+        self._store = [
+            peer.attribute(0x0943, peer.u16(0)),
+            peer.attribute(0x0A4D, raw("8940")),
+            peer.attribute(0x0953, peer.u16(0)),
+            peer.attribute(0x0951, peer.u16(1)),
+            peer.attribute(0x0A63, raw("00013880")),
+        ]
+
+    def configuration(self) -> bytes:
+        metrics = [
+            peer.declared(handle, peer.NUMERIC, code, ((peer.BASIC, 2), (peer.ABSOLUTE, 8)), unit=unit)
+            for handle, code, unit in ((1, 150456, 544), (10, 149530, 2720))
+        ]
+        return peer.configuration(0x4000, [*metrics, peer.u16(peer.STORE, 30) + peer.listed(self._store)])
+
+    def answer(self, said: bytes) -> bytes:
+        """The next APDU after one of the hub's; nothing where none is due."""
+        invoke_id, rose = int.from_bytes(said[6:8], "big"), said[8:10].hex()
+        body = peer.Cursor(said[12:])
+        handle = body.number()
+        if rose == "0103":
+            self.asked.append(f"get {handle}")
+            told = peer.prst(invoke_id, 0x0203, peer.u16(30) + peer.listed(self._store))
+            return told if handle == 30 else peer.get_answer(invoke_id, 0x4000)
+        if rose == "0201":
+            body.number(4)
+            return self._portion() if body.number() == peer.SEGMENT_DATA else b""
+        assert rose == "0107", rose
+        action = body.number()
+        args = body.octets()
+        self.asked.append(f"{action:04x} {args.hex()}")
+        assert handle == (0 if action == 0x0C17 else 30)
+        answers = {0x0C0D: self._segments, 0x0C1C: raw("0005 0000"), 0x0C0C: b"", 0x0C17: b""}
+        self.cleared = self.cleared or action == 0x0C0C
+        done = peer.prst(invoke_id, 0x0207, peer.u16(handle, action) + peer.octets(answers[action]))
+        return done + (self._portion() if action == 0x0C1C else b"")
+
+    def _portion(self) -> bytes:
+        if self._sent == len(PORTIONS):
+            return b""
+        first = sum(len(each) for each in PORTIONS[: self._sent])
+        entries = PORTIONS[self._sent]
+        self._sent += 1
+        status = (0x8000 if first == 0 else 0) | (0x4000 if self._sent == len(PORTIONS) else 0)
+        place = peer.u16(5) + first.to_bytes(4, "big") + len(entries).to_bytes(4, "big") + peer.u16(status)
+        return peer.event(90 + self._sent, peer.SEGMENT_DATA, place + peer.octets(b"".join(entries)), handle=30)
+
 
 pytestmark = pytest.mark.looptime
 FREESCALE = bytes.fromhex("4c4e494147454e54")
@@ -24,11 +108,11 @@ FREESCALE = bytes.fromhex("4c4e494147454e54")
 class Hub:
     """The hub's side of one association, with an outbox that is a list."""
 
-    def __init__(self, home: Path, system_id: bytes = peer.AGENT_ID) -> None:
+    def __init__(self, home: Path, system_id: bytes = peer.AGENT_ID, *, clear_store: bool = False) -> None:
         self.stored: list[bytes] = []
         collector = AgentCollector(
             agents=[(system_id, "device")],
-            ways=Agents(),
+            ways=Agents(clear_store=clear_store),
             ports=(),
             intake=Intake(put=self._put, stored=lambda: None),
             now=clock,
@@ -45,14 +129,14 @@ class Hub:
         self.association.receive(data, NOW)
         return peer.apdus(self.association.manager.to_send())
 
-    def meaning(self) -> list[object]:
+    def meaning(self) -> list[tuple[int, object, str | None, str | None]]:
         """What the bridge reads, from the stored bytes alone."""
-        found = []
+        found: list[tuple[int, object, str | None, str | None]] = []
         for each in self.stored:
             reading = batch.parse_reading(each)
             assert isinstance(reading, AgentReport)
             found += [told(m) for m in decode_evidence(reading)]
-        return list(found)
+        return found
 
 
 def get_of(said: list[bytes]) -> int:
@@ -108,4 +192,27 @@ async def test_agents_whose_bytes_are_public_are_kept_and_read(case: Vector, tmp
     expected = [
         [code, value, unit, time or "0000-00-00T00:00:00"] for code, value, unit, time in case.expected["means"]
     ]
-    assert [list(each) for each in hub.meaning()] == expected  # type: ignore[call-overload]
+    assert [list(each) for each in hub.meaning()] == expected
+
+
+@pytest.mark.parametrize("clear_store", [True, False], ids=["cleared", "left"])
+async def test_what_an_agent_has_stored_is_fetched_kept_and_read_in_its_own_order(
+    clear_store: bool, tmp_path: Path
+) -> None:
+    hub, agent = Hub(tmp_path, clear_store=clear_store), StoringAgent()
+    hub.say(peer.association(0x4000))
+    said = hub.say(agent.configuration())
+    for _ in range(20):
+        said = [each for one in said if one[:2] == b"\xe7\0" for each in hub.say(agent.answer(one))]
+    assert "0c0d 000100020000" in agent.asked, "all segments"
+    assert "0c1c 0005" in agent.asked
+    assert ("0c0c 00020006000100020005" in agent.asked, agent.cleared) == (clear_store, clear_store)
+    assert [(code, value, time) for code, value, _, time in hub.meaning()] == [
+        (150456, "98", "2009-06-12T12:10:00"),
+        (149530, "72", "2009-06-12T12:10:00"),
+        (150456, "97.5", "2009-06-12T11:00:00"),
+        (149530, "73", "2009-06-12T11:00:00"),
+        (150456, "96", "2009-06-13T08:00:00"),
+        (149530, "74", "2009-06-13T08:00:00"),
+    ]
+    assert hub.association.manager.state.value == "operating"
