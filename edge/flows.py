@@ -1,10 +1,10 @@
 """What the hub does with each health service, as data. `edge.session` does it, `edge.records` what concerns stored records.
 
-    connect -> read features, information and clock -> set the clock -> subscribe -> begin -> ask for stored records
-    -> take what comes by itself -> disconnect
+    connect -> read features, information and clock -> subscribe -> ask for stored records -> begin
+    -> take what comes by itself -> set the clock -> disconnect
 
-A flow says which of a service's characteristics tell measurements by themselves, what must be written to begin, and what
-the service keeps. What is read beforehand stands in `wire.services`; what a single device wants otherwise, in `wire.quirks`.
+A flow says which of a service's characteristics tell measurements by themselves, what the service keeps, and what must be
+written for it to begin. What is read beforehand stands in `wire.services`; what a single device wants otherwise, in `wire.quirks`.
 
 Nothing here decodes: of a record the hub looks at its number, and at the bytes that make it this record and no other.
 The few bytes of the Record Access Control Point (GATT Specification Supplement, 3.178) stand here too, because
@@ -63,7 +63,7 @@ class Records(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """One service: what comes by itself, what is written once that is subscribed to, and what can be asked for."""
+    """One service: what comes by itself, what is written for that to begin, and what can be asked for."""
 
     live: tuple[int, ...] = ()
     begin: tuple[tuple[int, bytes], ...] = ()

@@ -1,6 +1,6 @@
 """One session with a device, from discovered to ended: the flows of its services, as `edge.flows` has them.
 
-    read -> set the clock, where the device wants it first -> subscribe -> begin -> ask for stored records
+    read -> set the clock, where the device wants it first -> subscribe -> ask for stored records -> begin
     -> take what comes -> set the clock, if it is off
 
 Context (information, features, the device's clock) comes before the subscription, because a device may send everything
@@ -135,10 +135,9 @@ class Session:
             clock = None
         await asyncio.sleep(self.quirk.settle_ms / 1000)
         await self._tell_session_start()
-        fetches = await self._subscribe()
-        await self._begin()
-        for fetch, source in fetches:
+        for fetch, source in await self._subscribe():
             await self._fetch(fetch, source)
+        await self._begin()  # last: a health sensor that sends live observations may be too busy for its stored ones
         return await self._collect(clock)
 
     # Before measuring

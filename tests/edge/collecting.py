@@ -46,9 +46,7 @@ class Store:
         return Recalled(self.marks.get(source), frozenset(self.notes.get(source, ())))
 
     def mark(self, source: bytes, mark: Mark | None) -> None:
-        if self.refuses:
-            raise OutboxFull("no room")
-        self.marks[source] = mark
+        self.marks[source] = mark  # a full disk may have room for so little
 
     def wake(self) -> None:
         self.woken += 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge import device_clock
-from edge.fake_radio import FakePeripheral, FakeRadio
+from edge.fake_radio import OPERATION_S, FakePeripheral, FakeRadio
 from edge.fake_records import RACP, FakeRecords
 from tests.edge.collecting import Store, clock_that_is, collecting
 from tests.edge.test_flows import OLD_CLOCK, glucose, meter, session
@@ -190,6 +190,41 @@ async def test_a_and_d_with_bluetooth_le_has_its_clock_set_before_it_is_subscrib
     first, second = device.connects
     assert 40 + 2 < second - first < 40 + 2 + 3
     assert {c.value for c in store.readings[0].context if c.characteristic == DATE_TIME} == {OLD_CLOCK[:7]}
+
+
+@pytest.mark.parametrize(
+    ("advertised", "pause_s"), [("TAIDOC TD1241", 40), ("51-102", 23), ("Meter", 0)], ids=["TaiDoc", "Indie", "any"]
+)
+async def test_a_device_that_goes_on_advertising_when_it_has_nothing_to_say_is_left_alone_for_so_long(
+    advertised: str, pause_s: float
+) -> None:
+    """`TaiDoc TD-1241 thermometer`, `Indie Health scale`."""
+
+    def tell_and_leave(device: FakePeripheral) -> None:
+        device.notify(CUFF, bytes.fromhex("007a0050005e00"))
+        device.leave()
+
+    device = cuff()
+    device.when_subscribed = tell_and_leave
+    radio = FakeRadio(device)
+    async with collecting(radio, Store(), listed=(device.address,)):
+        for _ in range(100):
+            radio.advertise(device.address, advertised)
+            await asyncio.sleep(0.5)
+    pauses = [later - earlier for earlier, later in zip(device.connects, device.connects[1:], strict=False)]
+    assert pauses[0] == pytest.approx(pause_s, abs=1)
+
+
+@pytest.mark.parametrize(("firmware", "settle_s"), [(b"BLP008_d016", 0.04), (b"BLP008_d999", 0.1)])
+async def test_an_a_and_d_is_given_the_time_to_settle_that_its_firmware_needs(firmware: bytes, settle_s: float) -> None:
+    """`A&D, firmware that is quick to answer`."""
+    device = cuff(model=b"UA-651BLE")
+    device.values = {**device.values, 0x2A26: firmware}
+    at: list[float] = []
+    device.when_written = lambda device, uuid, value: at.append(asyncio.get_running_loop().time())
+    device.when_subscribed = lambda device: at.append(asyncio.get_running_loop().time())
+    await session(device, Store(), clock=SYNCHRONISED)
+    assert at[1] - at[0] == pytest.approx(OPERATION_S + settle_s, abs=0.02)
 
 
 async def test_omron_with_bluetooth_le_makes_a_bond_for_each_session_and_is_set_only_if_ten_minutes_off() -> None:

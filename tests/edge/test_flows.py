@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,11 @@ from edge import records as procedures
 from edge.fake_radio import FakePeripheral, FakeRadio
 from edge.fake_records import RACP, FakeRecords, Kept
 from edge.flows import FLOWS, Opcode, answer_to
+from edge.outbox import Outbox
 from edge.radio import RadioError
 from tests.edge.collecting import Store, clock_that_is, collecting
-from wire.evidence import ClockState
+from wire.batch import parse_reading
+from wire.evidence import ClockState, Reading
 from wire.gatt import racp
 
 pytestmark = pytest.mark.looptime
@@ -316,6 +319,39 @@ async def test_a_second_persons_record_is_collected_like_the_first_ones() -> Non
     await session(device, store)
     await session(device, store)
     assert [value for _, value in store.values] == stored
+
+
+class OnDisk(Store):
+    """The real outbox."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        super().__init__()
+        self.put, self.put_noted, self.recall, self.mark = (  # type: ignore[method-assign]
+            outbox.put,
+            outbox.put_noted,
+            outbox.recall,
+            outbox.mark,
+        )
+
+
+async def test_a_hub_that_is_restarted_asks_for_what_its_store_does_not_have(tmp_path: Path) -> None:
+    server = FakeRecords(kept=[glucose(number, meal=number == 4) for number in range(30)], interval_s=0.01)
+    device = meter(server)
+    device.cut_at = 30
+    for left in (1, 0):
+        with Outbox.open(tmp_path / "outbox.db", hub="hub-0001") as outbox:
+            await session(device, OnDisk(outbox))
+            assert (outbox.next - 1 < 31) == left
+        device.cut_at = None
+    with Outbox.open(tmp_path / "outbox.db", hub="hub-0001") as outbox:
+        await session(device, OnDisk(outbox))
+        pending = outbox.pending(1)
+    assert pending is not None
+    readings = [parse_reading(encoded) for encoded in pending.readings]
+    assert [reading.value for reading in readings if isinstance(reading, Reading)] == [
+        value for _, value in values_of(server.kept)
+    ]
+    assert server.requests[-1] == b"\x01\x03\x01\x1d\x00"
 
 
 # By itself or by being asked for

@@ -218,7 +218,7 @@ def test_the_log_beside_the_store_stays_small(path: Path) -> None:
 
 
 def test_a_batch_takes_only_as_many_readings_as_fit_an_envelope(path: Path) -> None:
-    big = [bytes([number]) * batch.MAX_READING_BYTES for number in range(10)]
+    big = [bytes([number]) * (20 * 1024) for number in range(10)]
     with Outbox.open(path, hub=HUB) as outbox:
         outbox.put_many(big)
         pending = outbox.pending(1)
