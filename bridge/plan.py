@@ -14,7 +14,7 @@ from bridge.registry import Registry
 from wire.batch import VerifiedReading
 from wire.decoding import decode_evidence
 from wire.errors import DecodeError
-from wire.evidence import Clock, Evidence
+from wire.evidence import AgentReport, Clock, Evidence
 
 NO_PATIENT = "no-patient"
 UNDECODABLE = "undecodable"
@@ -77,6 +77,9 @@ class Planner:
     def _patient(self, reading: Evidence, hub: str, sealed: Clock) -> str | Doubt:
         assignments = self._registry.assignments(hub)
         users: set[int | None] = set()
-        if needs_user(assignments, reading.device.address):
+        if isinstance(reading, AgentReport) or needs_user(assignments, reading.device.address):
             users = {measurement.user for measurement in decode_evidence(reading)}
+        if len(users - {None}) > 1:
+            # One report of a 20601 agent may hold several persons' measurements, and a reading has one patient.
+            return Doubt(message="the reading holds measurements of several users")
         return patient_for(assignments, reading.device.address, users, received_at(reading.received, sealed))

@@ -15,8 +15,10 @@ from tests.bridge.hub import ADDRESS, START_US, Hub, clock
 from tests.bridge.rig import bridge, enrol
 from tests.wire.agents import (
     context,
+    event_report,
     fixed,
     full_mds,
+    octets,
     report,
     segment_data,
     segment_info,
@@ -90,6 +92,39 @@ async def test_an_agent_is_assigned_by_its_system_id(tmp_path: Path, hub: Hub, f
         await rig.relayed(hub.batch())
     measured = [each for each in fhir.observations() if not phd.is_time_stamp(each)]
     assert [each["subject"]["reference"] for each in measured] == ["Patient/abc"] * 2 + ["Patient/other"] * 2
+
+
+def of_persons(*persons: int) -> AgentReport:
+    """A multi-person fixed report: an SpO2 of each."""
+    observation = b"\x00\x01" + octets(b"\x00\x61" + encode_absolute(MEASURED))
+    scans = b"".join(person.to_bytes(2, "big") + b"\x00\x01" + octets(observation) for person in persons)
+    info = b"\xf0\x00\x00\x00" + len(persons).to_bytes(2, "big") + octets(scans)
+    return report(event_report(0x0D1F, info), 0x0190, received=clock())
+
+
+async def test_a_report_of_several_persons_is_nobodys_and_that_of_one_is_theirs(
+    tmp_path: Path, hub: Hub, fhir: FakeFhir
+) -> None:
+    hub.take(of_persons(1, 2), of_persons(2))
+    async with bridge(tmp_path, fhir) as rig:
+        for user in (1, 2):
+            assignment = Assignment(patient=f"Patient/{user}", device=AGENT_ID, user=user)
+            rig.ledger.registry.assign(hub.name, assignment, now_us=START_US)
+        await rig.relayed(hub.batch())
+        assert [(item.reason, item.seq) for item in rig.ledger.quarantine.items()] == [(NO_PATIENT, 1)]
+    assert [each["subject"]["reference"] for each in fhir.observations() if not phd.is_time_stamp(each)] == [
+        "Patient/2"
+    ]
+
+
+async def test_a_report_of_several_persons_is_nobodys_even_where_nobody_asked_for_users(
+    tmp_path: Path, hub: Hub, fhir: FakeFhir
+) -> None:
+    hub.take(of_persons(1, 2))
+    async with bridge(tmp_path, fhir) as rig:
+        await rig.relayed(hub.batch())
+        assert [item.reason for item in rig.ledger.quarantine.items()] == [NO_PATIENT]
+    assert fhir.observations() == []
 
 
 async def test_a_test_association_waits_in_quarantine_with_its_evidence(
