@@ -27,6 +27,7 @@ RETRY_FROM_S: Final = 1.0
 RETRY_TO_S: Final = 60.0
 MAX_DEVICES: Final = 16
 """Control channels at a time: more than a home has."""
+MAX_KNOWN: Final = 64
 _ANY: Final = "00:00:00:00:00:00"
 _RECORD_PATH: Final = "/stafet/hdp"
 
@@ -113,6 +114,8 @@ class Sink:
         self._associations = associations
         self._who = who
         self._devices: dict[str, _Device] = {}
+        self._known: dict[str, Mcl] = {}
+        """Devices that were here: they may reconnect the channels that they had."""
 
     async def run(self, control: socket.socket, data: socket.socket) -> None:
         """Until cancelled. OSError if a listening socket fails."""
@@ -151,7 +154,11 @@ class Sink:
             event("agent_turned_away", logging.WARNING, count=len(self._devices))
             connection.close()
             return
-        device = _Device(connection, self._associations, gone=lambda: self._forget(who, device))
+        mcl = self._known.pop(who, None) or Mcl({ECHO, *ENDPOINTS}, initiator=False)
+        self._known[who] = mcl
+        if len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        device = _Device(connection, mcl, self._associations, gone=lambda: self._forget(who, device))
         self._devices[who] = device
 
     def _forget(self, who: str, device: "_Device") -> None:
@@ -167,12 +174,14 @@ class Sink:
 class _Device:
     """A device's control channel, and the data channels that were agreed on it."""
 
-    def __init__(self, control: socket.socket, associations: Associations, *, gone: Callable[[], None]) -> None:
+    def __init__(
+        self, control: socket.socket, mcl: Mcl, associations: Associations, *, gone: Callable[[], None]
+    ) -> None:
         self._control = control
         self._associations = associations
         self._gone = gone
         self._loop = asyncio.get_running_loop()
-        self._mcl = Mcl({ECHO, *ENDPOINTS}, initiator=False)
+        self._mcl = mcl
         self._channels: dict[int, Packets] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -190,6 +199,8 @@ class _Device:
             self._timer.cancel()
         for channel in tuple(self._channels.values()):
             channel.end()
+        self._channels.clear()
+        self._mcl.control_closed()
         self._gone()
 
     def data_connected(self, connection: socket.socket) -> bool:

@@ -141,7 +141,7 @@ class _Asked:
 
 
 class Mcl:
-    """One control channel, from either side. `endpoints` are the MDEPs that the peer may ask for."""
+    """The control channels between two devices, one after the other, from either side. `endpoints` are the MDEPs that the peer may ask for."""
 
     def __init__(self, endpoints: Collection[int], *, initiator: bool) -> None:
         self._endpoints = endpoints
@@ -198,6 +198,12 @@ class Mcl:
         """Its L2CAP connection is gone; it may be reconnected."""
         if self.state_of(mdl) is Mdl.OPEN:
             self._channels[mdl] = self._channels[mdl][0], Mdl.CLOSED
+
+    def control_closed(self) -> None:
+        """The control channel is gone. What was created can be reconnected on the next one."""
+        self._asked = self._pending = None
+        self._out.clear()
+        self._channels = {mdl: (mdep, Mdl.CLOSED) for mdl, (mdep, _) in self._channels.items()}
 
     def receive(self, packet: bytes, now: float) -> list[Event]:
         """One packet of the control channel."""

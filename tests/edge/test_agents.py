@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.agents import REFUSED_S, AgentCollector
 from edge.config import Agents
@@ -459,6 +464,33 @@ async def test_a_link_that_is_cut_anywhere_in_a_transfer_loses_nothing_stored(tm
         assert {key: set(values) for key, values in per_segment.items()} == {
             bytes.fromhex(key): {str(value) for value in expected} for key in ("0001", "0002")
         }
+
+
+@given(st.data())
+def test_whatever_an_agent_says_the_hub_goes_on_and_keeps_only_whole_readings(data: st.DataObject) -> None:
+    async def story() -> None:
+        with tempfile.TemporaryDirectory() as home:
+            hub = Hub(Path(home))
+            association = Association(hub.collector.habits)
+            association.connected(0)
+            for name in ("aarq", "mds", "report", "report"):
+                said = bytearray(SESSION[name])
+                for at in data.draw(st.lists(st.integers(0, len(said) - 1), max_size=2)):
+                    said[at] = data.draw(st.integers(0, 255))
+                association.receive(bytes(said) + data.draw(st.binary(max_size=3)), 1)
+                association.expire(2)
+                association.manager.to_send()
+            association.disconnected(3)
+            assert all(report.device.address == AGENT_ID for report in hub.reports())
+
+    asyncio.run(story())
+
+
+def test_what_decodes_measurements_is_never_loaded_by_a_hub() -> None:
+    program = "import sys, edge.agents, edge.x73_tcp; print([m for m in sys.modules if m in sys.argv])"
+    decoders = ["wire.x73.measurements", "wire.x73.values", "wire.nomenclature"]
+    done = subprocess.run([sys.executable, "-c", program, *decoders], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 # Over a socket

@@ -101,6 +101,12 @@ class Source:
         self.mcl.data_closed(mdl)
         self.agent.disconnected(self.now)
 
+    def control_again(self, control: str) -> None:
+        """It was out of reach, and is back."""
+        self.control.close()
+        self.mcl.control_closed()
+        self.control = self._connected(control)
+
     def close(self) -> None:
         self.control.close()
         if self.data is not None:
@@ -154,7 +160,9 @@ async def sink(home: Path) -> AsyncIterator[Hub]:
             each.close()
 
 
-async def test_a_device_measures_over_a_channel_that_it_asked_for_and_again_when_it_reconnects(tmp_path: Path) -> None:
+async def test_a_device_measures_over_a_channel_that_it_asked_for_and_again_whenever_it_reconnects(
+    tmp_path: Path,
+) -> None:
     async with sink(tmp_path) as hub:
         source = hub.source()
         await source.ask(lambda: source.mcl.create(1, OXIMETER, source.now))
@@ -162,11 +170,15 @@ async def test_a_device_measures_over_a_channel_that_it_asked_for_and_again_when
         source.disconnect(1)
         await source.ask(lambda: source.mcl.reconnect(1, source.now))
         await source.measure()
+        source.disconnect(1)
+        source.control_again(hub.names[0])
+        await source.ask(lambda: source.mcl.reconnect(1, source.now))
+        await source.measure()
         await source.ask(lambda: source.mcl.delete(ALL_MDLS, source.now))
         assert source.mcl.state_of(1) is None
         source.close()
     reports = [batch.parse_reading(each) for each in hub.stored]
-    assert len(reports) == 2
+    assert len(reports) == 3
     assert all(isinstance(each, AgentReport) and each.configuration == EXTENDED.encode() for each in reports)
 
 
