@@ -104,6 +104,33 @@ def told(reading: Reading) -> Values:
 
 
 @pytest.mark.journey
+def test_a_hub_killed_amid_five_hundred_records_asks_for_the_rest_and_takes_none_twice(
+    hub: HubProcess, bridge: StubBridge, tmp_path: Path
+) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_text(
+        'timezone = "UTC"\nresend = true\n[[person]]\nid = "p1"\n[[device]]\nkind = "glucose-meter"\nperson = "p1"\n'
+        'adapter = "hci1"\nreadings = 0\nstored = 500\n'
+    )
+    with (tmp_path / "sim.log").open("w") as log:
+        sim = subprocess.Popen([SIM, "run", path], stderr=log)
+    try:
+        for count in (100, 400):
+            hub.start()
+            hub.until("reading_stored", count)
+            assert hub.send(signal.SIGKILL) == -signal.SIGKILL
+        hub.start()
+        assert sim.wait(30) == 0, "the meter believes that the hub has everything"
+        eventually(lambda: len(bridge.readings) >= 750, within_s=10, what="all delivered")
+        assert hub.send(signal.SIGTERM) == 0
+    finally:
+        stop(sim)
+    for characteristic, numbers in ((0x2A18, range(1, 501)), (0x2A34, range(2, 501, 2))):
+        arrived = [each.value[1:3] for each in bridge.readings if each.characteristic == characteristic]
+        assert arrived == [number.to_bytes(2, "little") for number in numbers]
+
+
+@pytest.mark.journey
 def test_what_devices_of_every_profile_measured_arrives_once_and_in_order(
     hub: HubProcess, bridge: StubBridge, tmp_path: Path
 ) -> None:
