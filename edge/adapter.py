@@ -26,8 +26,8 @@ POWER_S: Final = 8.0
 DEAF: Final = "deaf"
 SCAN_REFUSED: Final = "scan-refused"
 CONNECT_HANGS: Final = "connect-hangs"
-LIMITS: Final[Mapping[str, int]] = {DEAF: 2, SCAN_REFUSED: 3, CONNECT_HANGS: 3}
-"""So many times in a row. Two silent scans are 40 s, three hanging connections 45 s: a stuck adapter works again in 60."""
+LIMITS: Final[Mapping[str, int]] = {DEAF: 2, SCAN_REFUSED: 3, CONNECT_HANGS: 2}
+"""So many times in a row. Two silent scans are 40 s, two hanging connections 49 s: a stuck adapter works again in 60."""
 FIRST_PAUSE_S: Final = 60.0
 LONGEST_PAUSE_S: Final = 1800.0
 """Between power-cycles that did not help: a quiet house, or a device that nobody can connect to, is no broken adapter."""
@@ -163,8 +163,16 @@ class Adapter:
         except TimeoutError:
             raise RadioError("powered-off" if on else "timeout", f"no power {'on' if on else 'off'}") from None
 
+    def _is_better(self, path: str, properties: Mapping[str, Any]) -> bool:
+        """Whether this is the adapter that we want, come back while we use another."""
+        if self._address:
+            return bool(properties.get("Address") == self._address != self._last[1])
+        return "Address" in properties and path == f"{ROOT}/{self._named}"
+
     def _changed(self, path: str, properties: Mapping[str, Any] | None) -> None:
         if path != f"{ROOT}/{self.name}":
+            if properties is not None and self._is_better(path, properties):
+                self._lost()
             return
         if properties is None:
             self.renewed += 1

@@ -52,6 +52,11 @@ class Attention:
         self._busy = True
         self._fresh = False
 
+    def pardon(self) -> None:
+        """The radio had failed, not the device: that calling it came to nothing says nothing."""
+        if self._pause_s:
+            self._pause_s = self._hold_until = 0.0
+
     def ended(self, now: float, *, readings: int, ignore_s: float = 0.0) -> None:
         """The session is over; a connection that did not come about is a session without readings."""
         self._busy = False

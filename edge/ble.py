@@ -38,8 +38,8 @@ BUS_S: Final = 10.0
 """BlueZ answers in milliseconds; a bus that takes longer is a fault."""
 STOP_S: Final = 3.0
 """As BUS_S, for what stands between SIGTERM and the end."""
-CONNECT_S: Final = 20.0
-"""bleak gives up after 10 s, but then waits for BlueZ to say that it has given up too."""
+CONNECT_S: Final = 22.0
+"""The kernel gives up calling a device that has left after 20 s, and BlueZ says so: a stack that is silent then hangs."""
 SILENT_S: Final = 15.0
 """A scan of at least so long in which nothing at all was heard was perhaps none."""
 HANGS: Final = frozenset({"timeout", "org.bluez.Error.InProgress", "org.bluez.Error.NotReady"})
@@ -127,6 +127,7 @@ class BleakRadio:
         if not isinstance(device, BLEDevice):
             raise TypeError(device)
         gone = Event()
+        begun = asyncio.get_running_loop().time()
         try:
             with _radio_faults("connect"):
                 # No adapter: the path of the device, which is all that bleak needs, has it in it.
@@ -138,8 +139,10 @@ class BleakRadio:
                 except BleakError:  # it left at once, and its services with it
                     await client.disconnect()
                     raise
-        except RadioError as error:
-            if error.reason in HANGS:
+        except (RadioError, asyncio.CancelledError) as error:
+            # Cancelled that late, it did not even end when it was told to: bleak waits for BlueZ then, without an end.
+            late = asyncio.get_running_loop().time() - begun > CONNECT_S
+            if late or (isinstance(error, RadioError) and error.reason in HANGS):
                 self._health.failed(CONNECT_HANGS)
                 self._mend_if_due()
             raise

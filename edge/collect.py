@@ -137,8 +137,11 @@ class Collector:
     async def _scan(self) -> None:
         retry_s = FIRST_RETRY_S
         while True:
+            lost = self._radio.lost.is_set()
             try:
                 async with self._radio.scan(self._seen):
+                    if lost or self.radio_fault is not None:
+                        self._pardon()
                     if self.radio_fault is not None:
                         event("scan_recovered", reason=self.radio_fault)
                     self.radio_fault = None
@@ -173,6 +176,11 @@ class Collector:
             self.progress += 1
             await asyncio.sleep(min(seconds, TICK_S))
             seconds -= TICK_S
+
+    def _pardon(self) -> None:
+        for listed in self._listed.values():
+            listed.attention.pardon()
+            listed.news.set()
 
     def _seen(self, sighting: Sighting) -> None:
         listed = self._listed.get(sighting.address)

@@ -53,8 +53,8 @@ class FakeBluez:
         self.bus = MessageBus(bus_type=BusType.SYSTEM)
         self.adapter = Adapter(self)
         self.stuck = ""
-        """"deaf" (discovers and hears nothing), "refuses" (discovery is always in progress), "hangs" (Connect is never
-        answered): until the power was off."""
+        """"deaf" (discovers and hears nothing), "refuses" (discovery is always in progress), "hangs" (Connect and
+        Disconnect are never answered): until the power was off."""
         self.devices: dict[str, Device] = {}
         self.peers: list[Peer] = []
         self.agent: tuple[str, str, str] | None = None
@@ -292,7 +292,9 @@ class Device(ServiceInterface):
         self.emit_properties_changed({"ServicesResolved": True})
 
     @dbus_method(name="Disconnect")
-    def disconnect(self) -> None:
+    async def disconnect(self) -> None:
+        if self.bluez.stuck == "hangs":
+            await asyncio.Event().wait()
         self.disconnect_now()
 
     def disconnect_now(self) -> None:

@@ -32,6 +32,29 @@ def test_a_device_that_brought_readings_is_connected_to_at_once_when_seen_again(
     assert attention.due(now + 0.1) == now + 0.1
 
 
+def test_a_device_that_was_called_in_vain_by_a_broken_radio_is_called_at_once_when_that_works_again() -> None:
+    attention = Attention()
+    attention.seen(0.0)
+    now = session(attention, 0.0, readings=0)
+    attention.seen(now + 1)
+    assert attention.due(now + 1) == now + FIRST_PAUSE_S
+    attention.pardon()
+    assert attention.due(now + 1) == now + 1
+    now = session(attention, now + 1, readings=0)
+    attention.seen(now)
+    assert attention.due(now) == now + FIRST_PAUSE_S, "and from then on as any other"
+
+
+def test_what_is_ignored_after_a_session_that_went_well_stays_ignored() -> None:
+    attention = Attention()
+    attention.seen(0.0)
+    attention.begun()
+    attention.ended(1.0, readings=1, ignore_s=40.0)
+    attention.pardon()
+    attention.seen(2.0)
+    assert attention.due(2.0) == 41.0
+
+
 def test_a_silent_device_that_stays_is_called_ever_more_seldom() -> None:
     attention = Attention()
     attention.seen(0.0)
