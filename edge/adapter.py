@@ -27,7 +27,7 @@ DEAF: Final = "deaf"
 SCAN_REFUSED: Final = "scan-refused"
 CONNECT_HANGS: Final = "connect-hangs"
 LIMITS: Final[Mapping[str, int]] = {DEAF: 2, SCAN_REFUSED: 3, CONNECT_HANGS: 2}
-"""So many times in a row. Two silent scans are 40 s, two hanging connections 49 s: a stuck adapter works again in 60."""
+"""So many times in a row. Two silent scans are 40 s, two hanging connections 51 s: a stuck adapter works again in 60."""
 FIRST_PAUSE_S: Final = 60.0
 LONGEST_PAUSE_S: Final = 1800.0
 """Between power-cycles that did not help: a quiet house, or a device that nobody can connect to, is no broken adapter."""

@@ -38,7 +38,7 @@ BUS_S: Final = 10.0
 """BlueZ answers in milliseconds; a bus that takes longer is a fault."""
 STOP_S: Final = 3.0
 """As BUS_S, for what stands between SIGTERM and the end."""
-CONNECT_S: Final = 22.0
+CONNECT_S: Final = 21.0
 """The kernel gives up calling a device that has left after 20 s, and BlueZ says so: a stack that is silent then hangs."""
 SILENT_S: Final = 15.0
 """A scan of at least so long in which nothing at all was heard was perhaps none."""

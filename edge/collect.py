@@ -23,8 +23,8 @@ from edge.records import Memory
 from edge.session import Session, Tally, reason_of
 from wire.evidence import Clock
 
-CONNECT_S: Final = 30.0
-"""BlueZ itself gives up after about 20 s; discovery over a weak link takes a few more."""
+CONNECT_S: Final = 23.0
+"""The radio itself gives up after 21 s; what does not even end then hangs. Twice, and a pause, must fit into a minute."""
 CLOSE_S: Final = 4.0
 """Also what one session may cost at SIGTERM."""
 TICK_S: Final = 5.0

@@ -229,9 +229,10 @@ def test_a_minute_is_enough_to_find_an_adapter_stuck() -> None:
     deaf_s = LIMITS[DEAF] * collect.DEAF_TICKS * collect.TICK_S
     refused_s = sum(min(collect.FIRST_RETRY_S * 2**n, collect.LONGEST_RETRY_S) for n in range(LIMITS[SCAN_REFUSED]))
     pauses_s = sum(attention.FIRST_PAUSE_S * 2**n for n in range(LIMITS[CONNECT_HANGS] - 1))
-    hangs_s = LIMITS[CONNECT_HANGS] * ble.CONNECT_S + pauses_s
+    hangs_s = LIMITS[CONNECT_HANGS] * collect.CONNECT_S + pauses_s
     assert max(deaf_s, refused_s, hangs_s) + adapter.POWER_S <= 60
     assert collect.DEAF_TICKS * collect.TICK_S > ble.SILENT_S
+    assert collect.CONNECT_S > ble.CONNECT_S > 20, "after the kernel's own time, and before the collector's"
 
 
 def test_power_cycles_that_do_not_help_become_rare_and_one_that_helps_is_forgotten() -> None:
