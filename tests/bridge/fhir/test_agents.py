@@ -1,5 +1,6 @@
 """Reports of 20601 agents and frames of serial devices, from their bytes to the profiles; and each measurement once."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from tests.wire.agents import (
     variable,
     with_invoke_id,
 )
+from tests.wire.envelopes import changed_bytes
 from tests.wire.vectors import Vector, load
 from tests.wire.x73.support import AGENT_ID, SESSION, VECTORS
 from wire.decoding import decode_evidence
@@ -372,6 +374,33 @@ def test_beside_a_demonstration_a_measurement_is_still_the_citizens() -> None:
     demonstration = attribute_list((Attr.NU_VAL_OBS_BASIC, b"\x00\x61"), (Attr.MSMT_STAT, b"\x04\x00"))
     apdu = variable((1, demonstration), (10, attribute_list((Attr.NU_VAL_OBS_BASIC, b"\x00\x48"))))
     assert [row[:2] for row in written(report(apdu, received=NOW))] == [(149530, "72")]
+
+
+def test_whatever_an_agent_says_is_written_or_has_a_reason() -> None:
+    chance = random.Random(7)  # noqa: S311  (a test that can be repeated, not a secret)
+    sound = (
+        spo2(JUST_NOW, shows(local(timedelta(seconds=1)))),
+        base_offset(RECEIVED, mds((Attr.TIME_BO, encode_base_offset(RECEIVED)), clock=NOW)),
+        report(segment_data(entry(JUST_NOW)), 0x05DC, SEGMENT, received=NOW),
+    )
+    ends = set()
+    for turn in range(400):
+        evidence = sound[turn % 3]
+        item = evidence.context[0]
+        if chance.random() < 0.3:
+            item = replace(
+                item, value=changed_bytes(item.value, chance), mono_us=chance.choice((0, item.mono_us, 1 << 52))
+            )
+            evidence = replace(evidence, context=(item,))
+        else:
+            evidence = replace(evidence, apdu=changed_bytes(evidence.apdu, chance))
+        try:
+            translate(evidence)
+        except Untranslatable as refusal:
+            ends.add(refusal.reason)
+        else:
+            ends.add("written")
+    assert {"written", "undecodable", "device-time"} <= ends
 
 
 # Once.
