@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Final
 from edge.collects import DeviceState
 from edge.intake import Intake
 from edge.log import address_hash, event
+from edge.outbox import OutboxError
 from edge.x73_association import Habits, Told
 from edge.x73_known import KnownConfigurations
 from edge.x73_pump import Associations
+from edge.x73_segments import Memory, Portions
 from wire.batch import encode_reading
 from wire.errors import EnvelopeError
 from wire.evidence import AgentReport, Clock, ClockState, Device
@@ -84,14 +86,19 @@ class AgentCollector:
         intake: Intake,
         now: Callable[[], Clock],
         known: Path,
+        memory: Memory | None = None,
         waits: Waits | None = None,
     ) -> None:
-        """`agents` are system-ids and labels, `ports` serial ports; `known` is the file of configurations."""
+        """`agents` are system-ids and labels, `ports` serial ports; `known` is the file of configurations.
+
+        `memory` remembers which stored portions the outbox has had; without it they are taken each time.
+        """
         self._agents = {system_id: _Listed(system_id=system_id, label=label) for system_id, label in agents}
         self._ways = ways
         self._ports = ports
         self._intake = intake
         self._now = now
+        self._portions = None if memory is None else Portions(memory)
         self._refused_at: float | None = None
         self._strangers: set[bytes] = set()
         self.progress = 0
@@ -154,6 +161,9 @@ class AgentCollector:
         if told.test:
             event("test_report_ignored", logging.WARNING, device=listed.hash, code=kind, bytes=len(report.apdu))
             return True
+        if self._is_known(told):
+            event("portion_known", device=listed.hash, code=kind, bytes=len(report.apdu))
+            return True
         try:
             encoded = encode_reading(
                 AgentReport(
@@ -168,7 +178,8 @@ class AgentCollector:
             event("report_not_stored", logging.ERROR, device=listed.hash, bytes=len(report.apdu), detail=str(error))
             return False
         # What is confirmed must be on disk; what is not, nobody has but us.
-        seq = self._intake.take(encoded, hold=not report.confirmed)
+        put = None if self._portions is None else self._portions.put(told)
+        seq = self._intake.take(encoded, hold=not report.confirmed, put=put)
         now = asyncio.get_running_loop().time()
         listed.seen_at = now
         if seq is None:
@@ -178,6 +189,11 @@ class AgentCollector:
         listed.read_at = now
         event("reading_stored", device=listed.hash, code=kind, bytes=len(report.apdu), seq=seq)
         return True
+
+    def _is_known(self, told: Told) -> bool:
+        with contextlib.suppress(OutboxError):  # the outbox says so itself when it is to take something
+            return self._portions is not None and self._portions.known(told)
+        return False
 
     def _admit(self, peer: PhdAssociation) -> AssociateResult | None:
         if peer.system_id not in self._agents:

@@ -220,6 +220,7 @@ class HubAgent:
                     intake=intake,
                     now=self._clock.now,
                     known=config.hub.store.with_name(f"{config.hub.store.name}.agents"),
+                    memory=self._outbox,
                 ),
             )
         if any(each.format != "20601" for each in config.serial):

@@ -20,7 +20,7 @@ from edge.agents import REFUSED_S, AgentCollector
 from edge.config import Agents
 from edge.intake import Intake
 from edge.log import address_hash
-from edge.outbox import OutboxFull
+from edge.outbox import Outbox, OutboxFull
 from edge.x73_asking import CONTINUE_S, first_request
 from edge.x73_association import MDS_WAIT_S, Association
 from tests.edge.readings import clock
@@ -52,11 +52,18 @@ NO_WAYS = Agents()
 class Hub:
     """The collector with an outbox that is a list, and that may be full."""
 
-    def __init__(self, home: Path, ways: Agents = NO_WAYS, *, state: ClockState = ClockState.SYNCHRONISED) -> None:
+    def __init__(
+        self,
+        home: Path,
+        ways: Agents = NO_WAYS,
+        *,
+        state: ClockState = ClockState.SYNCHRONISED,
+        memory: Outbox | None = None,
+    ) -> None:
         self.stored: list[bytes] = []
         self.full = False
         self.home = home
-        self.intake = Intake(put=self._put, stored=lambda: None)
+        self.intake = Intake(put=self._put if memory is None else memory.put, stored=lambda: None)
         self.collector = AgentCollector(
             agents=[(AGENT_ID, "oximeter")],
             ways=ways,
@@ -64,6 +71,7 @@ class Hub:
             intake=self.intake,
             now=lambda: replace(clock(), state=state),
             known=home / "outbox.db.agents",
+            memory=memory,
         )
 
     def _put(self, encoded_reading: bytes) -> int:
@@ -279,6 +287,24 @@ async def test_what_an_agent_has_stored_is_evidence_before_it_may_be_cleared(tmp
     expected = [str(value) for count in (ENTRIES, 3) for i in range(count) for value in (90 + i % 10, 72)]
     assert hub.values() == expected
     assert set(store.segments) == (set() if clear else {1, 2})
+
+
+async def test_what_an_agent_keeps_and_sends_again_is_taken_once_also_after_a_restart(tmp_path: Path) -> None:
+    path, unset = tmp_path / "outbox.db", Store(handle=30)
+    unset.add(Segment(instance=9, entry_map=ENTRY_MAP, entries=(bytes(8) + b"\x00\x5a\x00\x48",)))
+    store = stored()
+    counts = []
+    for turn in range(3):
+        with Outbox.open(path, hub="hub-0001") as outbox:
+            hub = Hub(tmp_path, memory=outbox)
+            for held in (store, unset):
+                Link(hub, Agent(profile(STORING), stores=(held,)))
+            counts.append(outbox.next - 1)
+            if turn == 1:  # the last portion of a segment grows
+                segment = store.segments[2]
+                store.segments[2] = replace(segment, entries=(*segment.entries, STAMP + b"\x00\x40\x00\x41"))
+    # Portions without dates that are set may be anything: they are taken each time.
+    assert counts == [5, 6, 8]
 
 
 async def test_an_extended_configuration_is_known_after_a_restart(tmp_path: Path) -> None:
