@@ -49,7 +49,7 @@ class _Listed:
         self.sessions = 0
         self.tally = Tally()
         self.session: Session | None = None
-        """The last one, while it is of interest."""
+        """The one that is held now."""
 
 
 class Collector:
@@ -200,7 +200,6 @@ class Collector:
                 if listed.attention.due(loop.time()) is None:
                     continue  # it has gone while others were read
                 listed.attention.begun()
-                listed.session = None
                 try:
                     await self._session(listed)
                 except Exception as error:  # noqa: BLE001  the task boundary: one device's session never ends the hub
@@ -214,6 +213,7 @@ class Collector:
             listed.attention.ended(now, readings=0)
         else:
             listed.attention.ended(now, readings=session.brought, ignore_s=session.quirk.ignore_after_s)
+        listed.session = None  # and with it the link
 
     async def _until_due(self, listed: _Listed) -> None:
         loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ unless the hub's own clock is synchronised: a wrong clock in a device falsifies 
 
 import time
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from wire.evidence import Clock, ClockState
 
@@ -15,10 +15,37 @@ DATE_TIME: Final = 0x2A08
 SESSION_START: Final = 0x2AAA
 CGM_FEATURE: Final = 0x2AA8
 
+OFF_S: Final = 60.0
+"""How far the clock of a device may be off, unless its quirk says otherwise: as far as a person would leave it."""
+
 _EXTERNAL_REFERENCE: Final = 0x02
 """Adjust reason (CTS 3.1.2.1): set from a reference clock, and neither by hand nor for another zone."""
 _DST_ONE_HOUR: Final = 4
 _HAS_CRC: Final = 0x1000
+
+
+class Wish(NamedTuple):
+    """What is to be done about a device's clock."""
+
+    first: bool
+    """Before anything is subscribed to; else at the end."""
+    characteristic: int | None
+    """None: whichever there is, the better one first."""
+    if_off_by_s: float
+
+
+def wish(quirk: str) -> Wish | None:
+    """By `wire.quirks.Quirk.clock`, or as with any device; None: it is left alone."""
+    kind, _colon, seconds = quirk.partition(":")
+    if kind == "none":
+        return None
+    if kind == "write-2a08":
+        return Wish(first=True, characteristic=DATE_TIME, if_off_by_s=-1)
+    if kind == "write-2a2b":
+        return Wish(first=True, characteristic=CURRENT_TIME, if_off_by_s=-1)
+    if kind == "write-if-off-by":
+        return Wish(first=False, characteristic=CURRENT_TIME, if_off_by_s=float(seconds))
+    return Wish(first=False, characteristic=None, if_off_by_s=OFF_S)
 
 
 def may_set(now: Clock) -> bool:

@@ -11,7 +11,7 @@ The few bytes of the Record Access Control Point (GATT Specification Supplement,
 `wire.gatt.racp` would bring the decoders with it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import IntEnum
 from hashlib import sha256
 from types import MappingProxyType
@@ -127,6 +127,15 @@ KEPT: Final = frozenset(value for flow in FLOWS.values() for records in flow.rec
 SEGMENTED: Final = frozenset({0x2B36, 0x2B8B, 0x2BDD})
 """What may come in segments, each a value of its own, which `wire.ghs_segments` joins (GHSS, BLS 1.1)."""
 
+_DATED_BY_BIT_1: Final = (0x2A35, 0x2A9D, 0x2A9C, 0x2A1C)
+
+
+def elsewhere(values: Collection[int | bytes]) -> Records | None:
+    """What a control point gives out that stands in a service of its maker's (Omron's): what the device measures."""
+    kept = tuple(value for value in _DATED_BY_BIT_1 if value in values)
+    return Records(values=kept, dated=0x02) if kept else None
+
+
 _ALL: Final = 1
 _FROM: Final = 3
 _BY_NUMBER: Final = 1
@@ -177,12 +186,12 @@ class Reader:
     def read(self, characteristic: int, value: bytes) -> list[Entry]:
         """The records in a value. Whatever a device sends is read without an error."""
         records = self._records
+        if records.dated and not (value and value[0] & records.dated):
+            return [Entry(None, b"")]
         if characteristic != records.values[0]:
             return [Entry(None, self._digest(characteristic, value))]
         if records.packed:
             return [self._entry(characteristic, part) for part in _unpacked(value)]
-        if records.dated and not (value and value[0] & records.dated):
-            return [Entry(None, b"")]
         return [self._entry(characteristic, value)]
 
     def _entry(self, characteristic: int, record: bytes) -> Entry:

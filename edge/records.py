@@ -21,12 +21,12 @@ The store may lose its memory (a new card): then everything is sent again, and t
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Final, Literal, Protocol
 
-from edge.flows import ABORT, Answer, Entry, Opcode, Reader, Records, Result, answer_to, asked
-from edge.radio import RadioError
+from edge.flows import ABORT, FLOWS, Answer, Entry, Opcode, Reader, Records, Result, answer_to, asked, elsewhere
+from edge.radio import Characteristic, RadioError
 from edge.store import Mark, Recalled
 from wire.services import RACP
 
@@ -282,3 +282,22 @@ def _is_worth_another(ended: Answer | _Ended) -> bool:
     if isinstance(ended, _Ended):
         return ended is _Ended.FAILED
     return ended.result in {Result.BUSY, Result.NOT_COMPLETED}
+
+
+def control_points(
+    characteristics: Iterable[Characteristic],
+) -> Iterator[tuple[Characteristic, Records, list[int]]]:
+    """Each control point, what it gives out, and the handles of the characteristics that this comes by."""
+    found = tuple(characteristics)
+    for racp in found:
+        if racp.uuid != RACP or not (racp.writable and racp.notifies):
+            continue
+        own = FLOWS.get(racp.service) if isinstance(racp.service, int) else None
+        among = [each for each in found if each.notifies and (own is None or each.service == racp.service)]
+        uuids = {each.uuid for each in among}
+        if own is None:
+            records = elsewhere(uuids)
+        else:
+            records = next((one for one in own.records if one.values[0] in uuids), None)
+        if records is not None:
+            yield racp, records, [each.handle for each in among if each.uuid in records.values]

@@ -18,9 +18,9 @@ waits. So readings are stored in the order of arrival, and a killed hub has lost
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from edge import device_clock
 from edge.flows import FLOWS, KEPT, LIVE, SEGMENTED, Records
@@ -28,7 +28,7 @@ from edge.intake import Intake
 from edge.log import event
 from edge.outbox import OutboxError
 from edge.radio import Characteristic, Link, RadioError, Sighting
-from edge.records import Fetch, Memory, Outcome
+from edge.records import Fetch, Memory, Outcome, control_points
 from edge.store import Recalled
 from wire.batch import encode_reading
 from wire.evidence import Clock, Context, Device, Reading
@@ -43,8 +43,6 @@ STEP_S: Final = 5.0
 BOND_S: Final = 10.0
 CLOCK_AFTER_S: Final = 3.0
 """A device that empties its memory by itself sends without a pause; one that leaves after a measurement does so within seconds."""
-CLOCK_OFF_S: Final = 60
-"""How far the clock of a device may be off, unless its quirk says otherwise: as far as a person would leave it."""
 MAX_CONTEXT: Final = 30
 """wire.batch takes 32; two are for the request that a record answers and for what it is attached to."""
 MAX_NAME_BYTES: Final = 248
@@ -70,15 +68,6 @@ class Tally:
         self.clock_off_s: float | None = None
         """When last read; how far the device was ahead."""
         self.clock_set_at: float | None = None
-
-
-class _Clock(NamedTuple):
-    """What to do about a device's clock, by its quirk or as with any device."""
-
-    first: bool
-    characteristic: int | None
-    """None: whichever there is, the better one first."""
-    if_off_by_s: float
 
 
 class Session:
@@ -126,7 +115,7 @@ class Session:
     async def _run(self) -> str:
         await self._read_context()
         self.quirk = self._known_device()
-        clock = _clock_of(self.quirk)
+        clock = device_clock.wish(self.quirk.clock)
         if self.quirk.bond == "drop":
             await self._bond()
         if clock is not None and clock.first:
@@ -203,7 +192,7 @@ class Session:
         self._tally.clock_off_s = None if off_s is None else round(off_s, 1)
         return off_s
 
-    async def _set_clock(self, wanted: _Clock) -> bool:
+    async def _set_clock(self, wanted: device_clock.Wish) -> bool:
         """Write the hub's time into the device, where it is to be and the hub has it; whether it was written."""
         choice = CLOCK if wanted.characteristic is None else (wanted.characteristic,)
         found = self._writable(*choice)
@@ -255,7 +244,7 @@ class Session:
         """Subscribe to all that measures, and to the control points of what is kept; those that can be asked."""
         fetches: list[tuple[Characteristic, Fetch, bytes]] = []
         taken_by: dict[int, Fetch] = {}
-        for racp, records, among in _kept(self._link.characteristics):
+        for racp, records, among in control_points(self._link.characteristics):
             fetch, source = self._fetch_of(racp, records)
             fetches.append((racp, fetch, source))
             taken_by.update(dict.fromkeys(among, fetch))
@@ -370,7 +359,7 @@ class Session:
 
     # Measuring
 
-    async def _collect(self, clock: _Clock | None) -> str:
+    async def _collect(self, clock: device_clock.Wish | None) -> str:
         """Until the device leaves, or falls silent and its clock has been seen to."""
         while True:
             heard_at = self._heard_at
@@ -397,7 +386,7 @@ class Session:
         nothing_by_itself = self._asked and not any(each.uuid in LIVE for each in self._subscribed)
         return min(CLOCK_AFTER_S, self._idle_timeout_s) if nothing_by_itself else self._idle_timeout_s
 
-    async def _set_clock_last(self, clock: _Clock) -> bool:
+    async def _set_clock_last(self, clock: device_clock.Wish) -> bool:
         if not self._fetched_whole or self._intake.held or not await self._set_clock(clock):
             return False
         for shown in self._link.characteristics:
@@ -469,34 +458,3 @@ def _joined(segments: Segments, take: Callable[[bytes], None], value: bytes) -> 
     whole = segments.receive(value)
     if whole is not None:
         take(whole)
-
-
-def _clock_of(quirk: Quirk) -> _Clock | None:
-    kind, _colon, seconds = quirk.clock.partition(":")
-    if kind == "none":
-        return None
-    if kind == "write-2a08":
-        return _Clock(first=True, characteristic=device_clock.DATE_TIME, if_off_by_s=-1)
-    if kind == "write-2a2b":
-        return _Clock(first=True, characteristic=device_clock.CURRENT_TIME, if_off_by_s=-1)
-    if kind == "write-if-off-by":
-        return _Clock(first=False, characteristic=device_clock.CURRENT_TIME, if_off_by_s=float(seconds))
-    return _Clock(first=False, characteristic=None, if_off_by_s=CLOCK_OFF_S)
-
-
-def _kept(characteristics: Iterable[Characteristic]) -> Iterator[tuple[Characteristic, Records, list[int]]]:
-    """Each control point, what it gives out, and the handles of the characteristics that this comes by.
-
-    A control point in a service that no flow has (Omron's own) gives out what the device measures.
-    """
-    found = tuple(characteristics)
-    for racp in found:
-        if racp.uuid != RACP or not (racp.writable and racp.notifies):
-            continue
-        own = FLOWS.get(racp.service) if isinstance(racp.service, int) else None
-        flows = FLOWS.values() if own is None else (own,)
-        among = [each for each in found if each.notifies and (own is None or each.service == racp.service)]
-        uuids = {each.uuid for each in among}
-        records = next((one for flow in flows for one in flow.records if one.values[0] in uuids), None)
-        if records is not None:
-            yield racp, records, [each.handle for each in among if each.uuid in records.values]

@@ -314,7 +314,13 @@ async def test_a_new_session_of_a_sensor_is_told_from_the_one_before_although_it
 async def test_a_second_persons_record_is_collected_like_the_first_ones() -> None:
     stored = [bytes.fromhex("0a7a0050005e00e9070b181000 00") + bytes((person,)) for person in (1, 2)]
     server = FakeRecords(kept=[Kept(number=0, values=[(CUFF, value)]) for value in stored], numbered=False)
-    device = FakePeripheral(address=METER, measurements=(CUFF, RACP), writable=(RACP,), when_written=server.written)
+    device = FakePeripheral(
+        address=METER,
+        measurements=(CUFF, RACP),
+        writable=(RACP,),
+        services=dict.fromkeys((CUFF, RACP), 0x1810),
+        when_written=server.written,
+    )
     store = Store()
     await session(device, store)
     await session(device, store)
@@ -352,6 +358,30 @@ async def test_a_hub_that_is_restarted_asks_for_what_its_store_does_not_have(tmp
         value for _, value in values_of(server.kept)
     ]
     assert server.requests[-1] == b"\x01\x03\x01\x1d\x00"
+
+
+async def test_a_control_point_in_the_makers_own_service_gives_out_what_the_device_measures() -> None:
+    weight, body = 0x2A9D, 0x2A9C
+    dated = bytes.fromhex("e9070b181000 00")
+    kept = [
+        Kept(
+            number=number,
+            values=[(weight, b"\x02" + bytes((number, 0x36)) + dated), (body, b"\x02\0" + bytes((number, 1)) + dated)],
+        )
+        for number in range(4)
+    ]
+    server = FakeRecords(kept=kept, numbered=False)
+    device = FakePeripheral(
+        address=METER,
+        measurements=(weight, body, RACP),
+        writable=(RACP,),
+        services={weight: 0x181D, body: 0x181B, RACP: bytes.fromhex("5DF5E817A9454F8189C03D4E9759C07C")},
+        when_written=server.written,
+    )
+    store = Store()
+    await session(device, store, name="BLESmart_00010112AABBCCDDEE10")
+    await session(device, store, name="BLESmart_00010112AABBCCDDEE10")
+    assert store.values == values_of(kept)
 
 
 # By itself or by being asked for
