@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from simulator.devices.body import BODY_COMPOSITION, SCALE
+from simulator.devices.body import AANDD_SCALE, BODY_COMPOSITION, SCALE
 from simulator.devices.glucose import CGM, METER, MOLAR_METER, PLAIN_CGM
 from simulator.devices.health_sensor import HEALTH_SENSOR, STORING_HEALTH_SENSOR
 from simulator.devices.kind import Delivery, Habit, Kind, device_information, system_id
@@ -52,6 +52,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         kind.name: kind
         for kind in (
             OXIMETER, CUFF, SCALE, THERMOMETER, STRAP, METER, MOLAR_METER, CGM, PLAIN_CGM, BODY_COMPOSITION, *FURTHER,
+            AANDD_SCALE,
             HEALTH_SENSOR, STORING_HEALTH_SENSOR,
         )
     }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from simulator.devices.kind import Kind
+from simulator.devices.kind import DATE_TIME, Habit, Kind
 from simulator.devices.values import Measured, Moment, Value, date_time, rounded
 
 _STEP: Final = "0.005"
@@ -91,3 +91,22 @@ BODY_COMPOSITION = Kind(
     battery=True,
     measure=body_composition,
 )
+AANDD_SCALE = Kind(
+    name="scale-aandd",
+    says="as an A&D UC-352BLE: its clock must be set first, in every session",
+    service=0x181D,
+    characteristic=0x2A9D,
+    flag="indicate",
+    appearance=0x0C80,
+    model="UC-352BLE",
+    manufacturer="A&D Medical",
+    firmware="CWSP008_108",
+    advertised="A&D_UC-352BLE_520001",
+    reads={0x2A9E: struct.pack("<I", 0x01 | 7 << 3)},
+    habit=Habit.CLOCK_FIRST,
+    clock_at=DATE_TIME,
+    battery=True,
+    users=True,
+    measure=weight,
+)
+"""Where its Date Time stands is from a real one's table: HEADS-project/ThingML-BLE, AND_Medical_UC352BLE.md."""

@@ -23,8 +23,7 @@ from wire.evidence import Reading
 from wire.gatt import decode_reading
 
 SIM = Path(sys.executable).with_name("stafet-sim")
-# A health sensor with a memory is busy while it tells what it measures now; the hub does not ask it first yet.
-FURTHER = [kind for kind in KINDS if kind not in (*PLAIN, "health-sensor-storing")]
+FURTHER = [kind for kind in KINDS if kind not in PLAIN]
 ADAPTERS = tuple(f"00:00:00:00:00:{number:02X}" for number in range(1, len(FURTHER) + 2))
 """The hub's, and one for each device."""
 STORED = {
@@ -34,6 +33,7 @@ STORED = {
     "cgm-plain": 9,
     "oximeter-storing": 9,
     "cuff-storing": 9,
+    "health-sensor-storing": 9,
 }
 FAULTS = {
     "glucose-meter-molar": '"disconnect-after-record=5"',

@@ -265,6 +265,21 @@ async def test_a_device_that_hung_up_at_a_write_has_its_clock_set_the_next_time(
             assert await play_task == 1
 
 
+async def test_what_is_no_result_of_this_person_is_written_down_as_such(
+    private_bus: PrivateBus, tmp_path: Path
+) -> None:
+    async with playing(script("scale:2") + 'faults = ["garbage", "second-person"]', tmp_path) as play_task:
+        async with session(private_bus.adapters[1]) as hub:
+            await hub.subscribe(0x2A9D)
+            await hub.until(lambda: len(hub.values) == 3)
+        async with asyncio.timeout(WAIT_S):
+            assert await play_task == 3
+    assert [one.data for one in records(tmp_path)] == hub.values
+    assert [(one.person, len(one.values), one.expected) for one in records(tmp_path)] == [
+        ("p1", 1, True), ("p1", 0, False), ("p1-guest", 1, False),
+    ]  # fmt: skip
+
+
 async def test_ten_devices_register_at_once(private_bus: PrivateBus, tmp_path: Path) -> None:
     kinds = ("oximeter", "cuff", "scale", "thermometer", "strap", "oximeter", "cuff")
     async with playing(script(*(f"{kind}:1" for kind in kinds)), tmp_path):
