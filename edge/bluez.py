@@ -85,7 +85,7 @@ class Bluez(AbstractAsyncContextManager["Bluez"]):
             self._bus.add_message_handler(self._heard)
             self._start(self._until_the_end(self._bus))
             await self._match(f"sender='{_BUS}',interface='{_BUS}',member='NameOwnerChanged',arg0='{SERVICE}'")
-            self._owner = await self.call("/org/freedesktop/DBus", _BUS, "GetNameOwner", "s", SERVICE, to=_BUS)
+            self._owner = await self._find_bluez()
         except BluezError:
             await self.close()
             raise
@@ -168,8 +168,24 @@ class Bluez(AbstractAsyncContextManager["Bluez"]):
                 Message.new_signal(path, PROPERTIES, "PropertiesChanged", signature="sa{sv}as", body=body)
             )
 
+    async def _find_bluez(self) -> str:
+        """The unique name of BlueZ. One that has ended is started, where the system is set up for that."""
+        try:
+            return str(await self._ask_bus("GetNameOwner", "s", SERVICE))
+        except BluezError as error:
+            if error.reason != "NameHasNoOwner":
+                raise
+        try:
+            await self._ask_bus("StartServiceByName", "su", SERVICE, 0)
+            return str(await self._ask_bus("GetNameOwner", "s", SERVICE))
+        except BluezError as error:
+            raise BluezError("no-bluez", error.detail) from error
+
     async def _match(self, rule: str) -> None:
-        await self.call("/org/freedesktop/DBus", _BUS, "AddMatch", "s", f"type='signal',{rule}", to=_BUS)
+        await self._ask_bus("AddMatch", "s", f"type='signal',{rule}")
+
+    async def _ask_bus(self, method: str, signature: str, *body: Any) -> Any:
+        return await self.call("/org/freedesktop/DBus", _BUS, method, signature, *body, to=_BUS)
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work, name="bluez")

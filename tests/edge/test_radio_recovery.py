@@ -115,8 +115,9 @@ async def test_bluetoothd_that_crashes_during_a_session_costs_the_session_and_no
             bus.kill_bluez()
         await until_scanning(collector, expected=False)
         async with asyncio.timeout(WITHIN_S):
-            while any(state.connected for state in collector.states()):  # noqa: ASYNC110  as above
+            while any(state.connected for state in collector.states()) or not collector.radio_fault:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+        assert collector.radio_fault == "no-bluez"
         bus.start_bluez((HUB, DEVICE))
         await recovered(collector, collected, "bluetoothd restarted")
 
