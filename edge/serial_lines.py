@@ -1,6 +1,6 @@
 """Collecting from serial devices (Nonin, Vitalograph): one task for each listed port.
 
-    open the port -> set the clock, choose the format -> collect -> the port ends -> wait -> open it again
+    open the port -> read the clock, choose the format -> collect -> set the clock -> the port ends -> wait -> again
 
 Every good frame is committed to the outbox inside the port's callback, and only then acknowledged: a device that waits
 for an answer and gets none keeps the measurement and sends it again. A frame that came before, in this connection or an
@@ -25,7 +25,8 @@ from edge.intake import Intake
 from edge.log import address_hash, event
 from edge.serial_port import Framing, PortError, SerialPort
 from wire.batch import encode_reading
-from wire.evidence import Clock, ClockState, Device, SerialFrame
+from wire.errors import DecodeError
+from wire.evidence import Clock, ClockState, Device, SerialContext, SerialFrame
 from wire.measurement import DeviceTime
 from wire.serial import (
     FORMAT_NUMBERS,
@@ -36,6 +37,7 @@ from wire.serial import (
     Seen,
     SerialFormat,
     SerialStream,
+    shown_clock,
 )
 from wire.serial.nonin_memory import REMEMBERED as PIECES_REMEMBERED
 from wire.serial.nonin_session import RECONNECT_S as NONIN_RECONNECT_S
@@ -127,15 +129,23 @@ def local_time(clock: Clock) -> DeviceTime | None:
     """What a device's clock is to show where the hub stands; None if the hub does not know the time itself."""
     if clock.state is not ClockState.SYNCHRONISED:
         return None
-    moment = datetime.fromtimestamp(clock.wall_us / 1_000_000, UTC).astimezone()
+    there = _local(clock)
     return DeviceTime(
-        year=moment.year,
-        month=moment.month,
-        day=moment.day,
-        hour=moment.hour,
-        minute=moment.minute,
-        second=moment.second,
+        year=there.year, month=there.month, day=there.day, hour=there.hour, minute=there.minute, second=there.second
     )
+
+
+def _off_s(reply: bytes, clock: Clock) -> float | None:
+    """How many seconds a device's clock is ahead of the hub's, by its reply; None if it shows no time."""
+    try:
+        shown = datetime.fromisoformat(shown_clock(reply).isoformat())
+    except (DecodeError, ValueError):  # an unset clock has zeros in its date
+        return None
+    return round((shown - _local(clock)).total_seconds(), 1)
+
+
+def _local(clock: Clock) -> datetime:
+    return datetime.fromtimestamp(clock.wall_us / 1_000_000, UTC).astimezone().replace(tzinfo=None)
 
 
 class _Pace:
@@ -181,6 +191,8 @@ class _Attended:
         self.sessions = self.readings = 0
         self.seen_at: float | None = None
         self.read_at: float | None = None
+        self.clock_off_s: float | None = None
+        self.clock_set_at: float | None = None
         self._connected = False
         self._fault: str | None = None
 
@@ -200,6 +212,8 @@ class _Attended:
             sessions=self.sessions,
             seen_s=ago(self.seen_at),
             read_s=ago(self.read_at),
+            clock_off_s=self.clock_off_s,
+            clock_set_s=ago(self.clock_set_at),
         )
 
     async def run(self) -> None:
@@ -264,6 +278,8 @@ class _Session:
         self._news = asyncio.Event()
         self._ended = ""
         self._brought = 0
+        self._replies: dict[bytes, SerialContext] = {}
+        """What the device has shown of its clock; it is asked once."""
         self.heard = False
         """Whether the device has said anything: over SPP a port opens although no device is near."""
         self._port = owner.opens(
@@ -326,15 +342,26 @@ class _Session:
             self._owner.forget()
             self._end("fault")
         if self._stream.clock_set and not clock_was_set:
-            event("device_clock_set", device=self._owner.hash)
+            event("clock_written", device=self._owner.hash, off_s=self._owner.clock_off_s)
+            self._owner.clock_set_at = now
         self._news.set()
 
     def _take(self, frames: tuple[Frame, ...]) -> None:
         """Commit what is evidence, acknowledge what is durable, and say what is to be said."""
         for frame in frames:
-            if frame.format is not SerialFormat.NONIN_REPLY and self._keep(frame):
+            if frame.format is SerialFormat.NONIN_REPLY:
+                self._shown(frame.data)
+            elif self._keep(frame):
                 self._stream.acknowledge(frame)
         self._say()
+
+    def _shown(self, reply: bytes) -> None:
+        now = self._owner.now()
+        number = FORMAT_NUMBERS[SerialFormat.NONIN_REPLY]
+        self._replies = {reply: SerialContext(format=number, mono_us=now.mono_us, frame=reply)}
+        off_s = _off_s(reply, now)
+        if off_s is not None:
+            self._owner.clock_off_s = off_s
 
     def _keep(self, frame: Frame) -> bool:
         """Whether the frame is durable now, by this or an earlier commit, or is no evidence."""
@@ -346,7 +373,14 @@ class _Session:
             return True
         dropped = intake.dropped
         number = FORMAT_NUMBERS[frame.format]
-        evidence = SerialFrame(device=owner.device, received=owner.now(), format=number, frame=frame.data)
+        clock = self._replies.get(frame.clock)
+        evidence = SerialFrame(
+            device=owner.device,
+            received=owner.now(),
+            format=number,
+            frame=frame.data,
+            context=() if clock is None else (clock,),
+        )
         seq = intake.take(encode_reading(evidence))
         if seq is None:
             if intake.dropped > dropped:

@@ -20,6 +20,7 @@ from simulator.serial_frames import (
     STUDY_SAMPLES,
     Said,
     blow,
+    clock_reply,
     playback,
     running,
     serial_reply,
@@ -233,6 +234,8 @@ class _Nonin(_Device):
     def answer(self, operation: int, data: bytes) -> bytes:
         if operation == 0x74:
             return serial_reply(self.plan.seed)
+        if operation == 0x72 and not data:
+            return clock_reply(self.now())
         if operation == 0x72 and len(data) == 6:
             year, month, day, hour, minute, second = data
             try:
@@ -373,7 +376,10 @@ class _Recorder(_Device):
             self._do(command.decode("ascii", "replace"))
 
     def _do(self, command: str) -> None:
-        if command.startswith("DTM=") and len(command) == 16 and command[4:].isdecimal():
+        if command == "DTM?":
+            shown = "000000000000" if self.unset else self.now().strftime("%y%m%d%H%M%S")
+            self.port.write(ACK + shown.encode("ascii") + b"\r\n")
+        elif command.startswith("DTM=") and len(command) == 16 and command[4:].isdecimal():
             self.set_clock(datetime.strptime(command[4:], "%y%m%d%H%M%S"))  # noqa: DTZ007  as above
             self.port.write(ACK + b"\r\n")
         elif command == "MPB?":

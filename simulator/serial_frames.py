@@ -110,6 +110,11 @@ def serial_reply(number: int) -> bytes:
     return b"\x02\xf4" + body + bytes((sum(body[1:]) % 256, 0x03))
 
 
+def clock_reply(at: datetime) -> bytes:
+    """What a Nonin answers when it is asked for its clock."""
+    return bytes((0x02, 0xF2, 6, at.year - 2000, at.month, at.day, at.hour, at.minute, at.second, 0x03))
+
+
 def clock(at: datetime | None) -> bytes:
     """A recorder's time in three triplets; zeros if it was never set."""
     if at is None:

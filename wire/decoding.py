@@ -66,7 +66,10 @@ def meaning_of(evidence: Evidence) -> Meaning:
         )
     if isinstance(evidence, SerialFrame):
         measured = serial.decode(serial.format_of(evidence.format), evidence.frame)
-        return _meaning(corrected(measured, _quirk(evidence)), stored=False)
+        quirk = _quirk(evidence)
+        if evidence.context:  # what the clock showed is known, so a clock that nobody has set tells the time, too
+            quirk = quirk._replace(clock_since=0)
+        return _meaning(corrected(measured, quirk), stored=False)
     if evidence.characteristic == _GLUCOSE_CONTEXT:
         return _glucose_context(evidence)
     stored = evidence.characteristic in _RECORDS or any(item.characteristic == RACP for item in evidence.context)

@@ -112,6 +112,15 @@ class AgentReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SerialContext:
+    """Another frame of the same device in the same connection (what its clock shows), and when the hub received it."""
+
+    format: int
+    mono_us: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SerialFrame:
     """One frame of a serial device, from its first to its last byte; `format` is a number of `wire.serial`."""
 
@@ -119,6 +128,7 @@ class SerialFrame:
     received: Clock
     format: int
     frame: bytes
+    context: tuple[SerialContext, ...] = ()
 
 
 Evidence: TypeAlias = Reading | AgentReport | SerialFrame

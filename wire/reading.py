@@ -18,6 +18,7 @@ from wire.evidence import (
     Device,
     Evidence,
     Reading,
+    SerialContext,
     SerialFrame,
 )
 from wire.items import decode_clock, encode_clock, integer, malformed, need, octets, text, uint
@@ -37,6 +38,7 @@ MAX_STANDARD_CONFIGURATION: Final = 0x3FFF
 MAX_FORMAT: Final = 255
 MAX_FRAME_BYTES: Final = 512
 """A serial device's longest frame is under 100 bytes; no format yet to come needs more than an attribute value."""
+MAX_SERIAL_CONTEXT: Final = 4
 MAX_READING_BYTES: Final = 64 * 1024 - 512
 """What an envelope has room for. The parts of a GATT value and of a frame are never longer together, an APDU with its
 context can be."""
@@ -140,30 +142,43 @@ def _decode_agent(item: dict[object, object]) -> AgentReport:
 
 
 def _encode_serial(frame: SerialFrame) -> bytes:
-    need(1 <= frame.format <= MAX_FORMAT, "a serial format is 1 to 255")
-    need(1 <= len(frame.frame) <= MAX_FRAME_BYTES, "a frame is 1 to 512 bytes")
-    return b"".join(
-        (
-            b"\xa5\x01\x03\x02",
-            _encode_device(frame.device),
-            b"\x03",
-            encode_clock(frame.received),
-            b"\x04",
-            uint(frame.format),
-            b"\x05",
-            cbor.bstr(frame.frame),
-        )
-    )
+    need(len(frame.context) <= MAX_SERIAL_CONTEXT, "a frame has at most 4 context items")
+    parts = [
+        b"\xa6\x01\x03\x02" if frame.context else b"\xa5\x01\x03\x02",
+        _encode_device(frame.device),
+        b"\x03",
+        encode_clock(frame.received),
+        b"\x04",
+        _encode_frame(frame.format, frame.frame, b"\x05"),
+    ]
+    if frame.context:
+        parts += b"\x06", cbor.array(len(frame.context))
+        for item in frame.context:
+            parts += b"\x83", _encode_frame(item.format, item.frame, uint(item.mono_us))
+    return b"".join(parts)
+
+
+def _encode_frame(format_: int, frame: bytes, between: bytes) -> bytes:
+    need(1 <= format_ <= MAX_FORMAT, "a serial format is 1 to 255")
+    need(1 <= len(frame) <= MAX_FRAME_BYTES, "a frame is 1 to 512 bytes")
+    return uint(format_) + between + cbor.bstr(frame)
 
 
 def _decode_serial(item: dict[object, object]) -> SerialFrame:
-    if 6 in item:
-        malformed("a frame has no context")
     return SerialFrame(
         device=_decode_device(item[2]),
         received=decode_clock(item[3]),
         format=integer(item[4], "format"),
         frame=octets(item[5], "frame"),
+        context=tuple([_decode_serial_context(each) for each in _context(item, MAX_SERIAL_CONTEXT)]),
+    )
+
+
+def _decode_serial_context(item: object) -> SerialContext:
+    if type(item) is not list or len(item) != 3:
+        malformed("a context item of a frame is [format, time, frame]")
+    return SerialContext(
+        format=integer(item[0], "format"), mono_us=integer(item[1], "time"), frame=octets(item[2], "frame")
     )
 
 

@@ -13,20 +13,22 @@ The reception is itself corrected: a hub that woke without knowing the time lear
 what it then knows with the batch.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from bridge.fhir import Reason, Untranslatable
 from wire.errors import DecodeError
-from wire.evidence import Clock, ClockState, Context, Reading
+from wire.evidence import Clock, ClockState, Reading, SerialFrame
 from wire.gatt import decode_current_time, decode_date_time
 from wire.gatt.elapsed_time import read_elapsed_time
 from wire.gatt.reader import Reader
 from wire.measurement import DeviceTime
+from wire.serial import FORMAT_NUMBERS, SerialFormat, shown_clock
 
 SYNC_TOLERANCE: Final = timedelta(seconds=2)
 """A device clock has a resolution of a second, and a read over BLE takes up to half of one: agreement is no closer."""
@@ -193,29 +195,45 @@ _CLOCKS: Final[Mapping[int | bytes, Callable[[bytes], DeviceTime | None]]] = Map
 """The characteristics that show a device's clock."""
 
 
-def device_clock(reading: Reading, received: datetime) -> DeviceClock | None:
+def device_clock(evidence: Reading | SerialFrame, received: datetime) -> DeviceClock | None:
     """The device's clock in a reading's context: the last one read, Date Time only where there is no other."""
-    best: tuple[int, bool, Context, DeviceTime] | None = None
-    for item in reading.context:
+    shown = [each for each in _shown_clocks(evidence) if each.time.known]
+    if not shown:
+        return None
+    best = max(shown, key=lambda each: (each.mono_us, each.exact))
+    try:
+        phg = received + timedelta(microseconds=best.mono_us - evidence.received.mono_us)
+    except OverflowError:
+        return None
+    key = evidence.received.boot + f" {best.mono_us} ".encode() + best.value
+    return DeviceClock(phd=best.time, phg=phg, key=key)
+
+
+class _Shown(NamedTuple):
+    """What a clock showed, and when the hub read it."""
+
+    mono_us: int
+    exact: bool
+    value: bytes
+    time: DeviceTime
+
+
+def _shown_clocks(evidence: Reading | SerialFrame) -> Iterator[_Shown]:
+    """Every clock in the context that can be read."""
+    if isinstance(evidence, SerialFrame):
+        for reply in evidence.context:
+            if reply.format == FORMAT_NUMBERS[SerialFormat.NONIN_REPLY]:
+                with contextlib.suppress(DecodeError):
+                    yield _Shown(reply.mono_us, exact=True, value=reply.frame, time=shown_clock(reply.frame))
+        return
+    for item in evidence.context:
         decode = _CLOCKS.get(item.characteristic)
         if decode is None:
             continue
-        exact = item.characteristic != _DATE_TIME
-        try:
-            shown = decode(item.value)
-        except DecodeError:
-            continue
-        if shown is not None and shown.known and (best is None or (item.mono_us, exact) > best[:2]):
-            best = (item.mono_us, exact, item, shown)
-    if best is None:
-        return None
-    item = best[2]
-    try:
-        phg = received + timedelta(microseconds=item.mono_us - reading.received.mono_us)
-    except OverflowError:
-        return None
-    key = reading.received.boot + f" {item.mono_us} ".encode() + item.value
-    return DeviceClock(phd=best[3], phg=phg, key=key)
+        with contextlib.suppress(DecodeError):
+            time = decode(item.value)
+            if time is not None:
+                yield _Shown(item.mono_us, exact=item.characteristic != _DATE_TIME, value=item.value, time=time)
 
 
 def timing(

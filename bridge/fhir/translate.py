@@ -106,7 +106,7 @@ def translate_reading(
     run = _Run(phd=phd, gateway=Gateway(hub=hub), patient=patient, identifier_key=identifier_key)
     whole = encode_reading(reading) if encoded is None else encoded
     agents = AgentTimes(reading, received=received, zone=timezone) if isinstance(reading, AgentReport) else None
-    clock = device_clock(reading, received) if isinstance(reading, Reading) else None
+    clock = None if isinstance(reading, AgentReport) else device_clock(reading, received)
     for measurement, counted in zip(meaning.measurements, meaning.counted, strict=True):
         from_memory = meaning.stored or MeasurementStatus.STORED in measurement.status
         if from_memory and counted is None and not told(measurement):

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import reduce
 from operator import xor
 
@@ -20,7 +21,7 @@ from wire.batch import parse_reading
 from wire.evidence import Clock, ClockState, SerialFrame
 from wire.serial import SerialFormat, decode, format_of
 from wire.serial.nonin_memory import ASK_PLAYBACK, CLEAR
-from wire.serial.nonin_session import ASK_SERIAL_NUMBER, RECONNECT_S, set_data_format
+from wire.serial.nonin_session import ASK_CLOCK, ASK_SERIAL_NUMBER, QUIET_S, RECONNECT_S, set_data_format
 
 pytestmark = pytest.mark.looptime
 
@@ -33,6 +34,8 @@ DF8, DF13, MEMORY, LUNG = (
 ADDRESS = bytes.fromhex("001C05010203")
 REPLY = bytes.fromhex("02f40b02353031343933323030ca03")
 ACK, NAK = b"\x06", b"\x15"
+CLOCK = bytes.fromhex("02f20607090a0c000003")
+RECORDER_CLOCK = ACK + b"260401115803\r\n"
 
 
 class Store:
@@ -234,13 +237,14 @@ async def test_a_playback_cut_anywhere_is_whole_after_the_next_connection_and_on
     for cut in range(0, len(PLAYBACK), 97):
         ports, store = Ports(), Store()
         async with collecting(ports, store, MEMORY):
-            assert ports.now.written.startswith(b"DTM=")
-            ports.now.say(ACK + b"\r\n")
+            ports.now.say(RECORDER_CLOCK)
             assert ports.now.written.endswith(ASK_PLAYBACK)
             ports.now.say(ACK + PLAYBACK[:cut])
             ports.now.unplug()
             await asyncio.sleep(RECONNECT_S + 1)
-            ports.now.say(ACK + b"\r\n" + ACK + PLAYBACK)
+            ports.now.say(RECORDER_CLOCK + ACK + PLAYBACK)
+            assert b"DTM=" in ports.now.written
+            ports.now.say(ACK + b"\r\n")
             assert [CLEAR in port.written for port in ports.opened] == [False, True]
         samples = b"".join(frame[37:] for frame in store.frames)
         assert len(samples) == len(STUDIES) - 2 * 33
@@ -278,28 +282,58 @@ async def test_no_number_is_clamped_or_left_out_for_being_unlikely() -> None:
     assert told == [["0", "0"], ["35", "18"], ["100", "321"], ["None", "None"]]
 
 
-async def test_the_clock_of_a_nonin_is_set_at_each_connection(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_clock_of_a_nonin_is_set_at_each_connection_when_all_has_come(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO, "stafet")
     ports, store = Ports(), Store()
     local = local_time(clock())
     assert local is not None
     set_to = bytes((2, 0x72, 6, 26, local.month, local.day, local.hour, local.minute, local.second, 3))
-    async with collecting(ports, store, DF13):
+    async with collecting(ports, store, DF13) as collector:
         for _ in range(2):
-            ports.now.say(REPLY)
+            ports.now.say(REPLY + CLOCK)
+            ports.now.say(ACK + spot_check(0x0210))
+            assert ports.now.written == ASK_SERIAL_NUMBER + ASK_CLOCK + set_data_format(DF13)
+            await asyncio.sleep(QUIET_S + 0.1)
+            assert ports.now.written.endswith(set_to)
             ports.now.say(ACK)
-            assert ports.now.written == ASK_SERIAL_NUMBER + set_to + set_data_format(DF13)
             ports.now.unplug()
             await asyncio.sleep(RECONNECT_S + 1)
-    assert caplog.messages.count("device_clock_set") == 2
+        (state,) = collector.states()
+    written = [record.fields for record in caplog.records if record.message == "clock_written"]  # type: ignore[attr-defined]
+    assert len(written) == 2
+    assert state.clock_set_s == pytest.approx(16, abs=0.1)
+    shown = datetime(2007, 9, 10, 12, 0, 0)  # noqa: DTZ001  a device's clock
+    truly = datetime(2026, local.month, local.day, local.hour, local.minute, local.second)  # noqa: DTZ001
+    assert state.clock_off_s == written[0]["off_s"] == (shown - truly).total_seconds()
+
+
+async def test_what_the_clock_showed_stands_beside_what_was_stamped_by_it_and_not_beside_the_rest() -> None:
+    ports, store = Ports(), Store()
+    async with collecting(ports, store, DF13):
+        early, stored, live, later = (spot_check(time=f"2007091012{number:02}0000") for number in range(4))
+        ports.now.say(early + REPLY)
+        await asyncio.sleep(1)
+        ports.now.say(CLOCK)
+        await asyncio.sleep(0.5)
+        ports.now.say(ACK + stored + live)
+        ports.now.say(ACK + later)
+    assert store.frames == [early, stored, live, later]
+    assert [[item.frame for item in frame.context] for frame in store.evidence] == [[], [CLOCK], [CLOCK], []]
+    context = store.evidence[1].context[0]
+    assert format_of(context.format) is SerialFormat.NONIN_REPLY
+    assert context.mono_us == pytest.approx(1_010_000, abs=10)
 
 
 @pytest.mark.parametrize("state", [ClockState.UNSET, ClockState.UNSYNCHRONISED])
 async def test_a_hub_that_does_not_know_the_time_sets_no_clock(state: ClockState) -> None:
     ports, store = Ports(), Store()
     async with collecting(ports, store, DF13, lambda: clock(state)):
-        ports.now.say(REPLY)
-        assert ports.now.written == ASK_SERIAL_NUMBER + set_data_format(DF13)
+        ports.now.say(REPLY + CLOCK + ACK)
+        ports.now.say(spot_check())
+        await asyncio.sleep(10)
+        assert ports.now.written == ASK_SERIAL_NUMBER + ASK_CLOCK + set_data_format(DF13)
 
 
 # data format 8

@@ -7,16 +7,18 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.fhir.translate import translate_reading
 from edge import serial_lines
 from edge.intake import Intake
 from edge.serial_lines import Kind, Line, SerialCollector
 from simulator import serial_devices
-from simulator.serial_devices import FACTORY, Outcome, Plan, play
+from simulator.serial_devices import Outcome, Plan, play
 from simulator.serial_options import DEVICES, FAULTS, NONE
 from simulator.serial_pty import Pty
 from wire.batch import parse_reading
@@ -162,11 +164,24 @@ async def test_a_link_cut_at_any_step_loses_nothing_and_doubles_nothing(link: Pa
 
 
 @pytest.mark.journey
-async def test_a_clock_from_the_factory_is_set_and_stored_readings_keep_their_time(link: Path) -> None:
-    outcome, lines, _ = await bring(link, "nonin-df13", "clock-unset")
+@pytest.mark.parametrize("fault", ["clock-unset", "clock-wrong"])
+async def test_readings_of_a_wrong_clock_get_their_true_time_and_the_clock_is_set(link: Path, fault: str) -> None:
+    outcome, lines, store = await bring(link, "nonin-df13", fault)
     assert outcome.status == 0
-    years = [line["device_time"][:4] for line in lines]
-    assert years == [str(FACTORY.year), str(FACTORY.year), "2026"]
+    assert {line["device_time"][:4] == "2007" for line in lines} == {fault == "clock-unset"}
+    ago = []
+    for evidence in store.frames:
+        made = translate_reading(
+            evidence,
+            sealed=evidence.received,
+            hub="hub-0001",
+            patient="Patient/1",
+            timezone=datetime.now(UTC).astimezone().tzinfo or UTC,
+            identifier_key=bytes(32),
+        )
+        (when,) = {entry.resource["effectiveDateTime"] for entry in made.entries if entry.resource.get("valueQuantity")}
+        ago.append(datetime.fromtimestamp(evidence.received.wall_us / 1e6, UTC) - datetime.fromisoformat(when))
+    assert [round(each / timedelta(minutes=1)) for each in ago] == [2, 1, 0]
 
 
 @pytest.mark.journey

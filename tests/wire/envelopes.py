@@ -20,6 +20,7 @@ from wire.evidence import (
     Device,
     Evidence,
     Reading,
+    SerialContext,
     SerialFrame,
 )
 
@@ -132,8 +133,14 @@ agent_reports = st.builds(
         st.builds(AgentContext, kind=st.sampled_from(AgentContextKind), mono_us=numbers, value=values), max_size=8
     ).map(tuple),
 )
+formats, frames = st.integers(1, 255), st.binary(min_size=1, max_size=512)
 serial_frames = st.builds(
-    SerialFrame, device=devices, received=clocks, format=st.integers(1, 255), frame=st.binary(min_size=1, max_size=512)
+    SerialFrame,
+    device=devices,
+    received=clocks,
+    format=formats,
+    frame=frames,
+    context=st.lists(st.builds(SerialContext, format=formats, mono_us=numbers, frame=frames), max_size=4).map(tuple),
 )
 evidence = readings | agent_reports | serial_frames
 

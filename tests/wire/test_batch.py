@@ -56,6 +56,7 @@ from wire.evidence import (
     Device,
     Evidence,
     Reading,
+    SerialContext,
     SerialFrame,
 )
 from wire.reading import (
@@ -90,7 +91,13 @@ LARGEST_OF_AN_AGENT = (
     ),
     AgentReport(device=LONGEST_NAME, received=LARGEST.received, configuration=0x3FFF, apdu=bytes(MAX_APDU_BYTES)),
 )
-LARGEST_FRAME = SerialFrame(device=LARGEST.device, received=LARGEST.received, format=255, frame=bytes(MAX_FRAME_BYTES))
+LARGEST_FRAME = SerialFrame(
+    device=LARGEST.device,
+    received=LARGEST.received,
+    format=255,
+    frame=bytes(MAX_FRAME_BYTES),
+    context=(SerialContext(format=255, mono_us=MAX_INTEGER, frame=bytes(MAX_FRAME_BYTES)),) * 4,
+)
 
 
 def refusal(envelope: bytes, keys: Callable[[bytes], HubKey | None] = hub_keys) -> Refusal:

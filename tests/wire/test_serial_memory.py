@@ -8,7 +8,7 @@ import pytest
 from wire.errors import DecodeError
 from wire.measurement import DeviceTime, MeasurementStatus, Special
 from wire.serial import Frame, NoninMemoryStream, Seen, SerialFormat, decode, describe
-from wire.serial.nonin_memory import ANSWER_S, ASK_PLAYBACK, CLEAR, PIECE, REMEMBERED, SILENCE_S
+from wire.serial.nonin_memory import ANSWER_S, ASK_CLOCK, ASK_PLAYBACK, CLEAR, PIECE, REMEMBERED, SILENCE_S
 
 MEMORY = SerialFormat.NONIN_MEMORY
 ACK, NAK, LINE = b"\x06", b"\x15", b"\r\n"
@@ -46,6 +46,8 @@ def play(session: NoninMemoryStream, line: bytes, now: float = 0.0, size: int = 
 
 def asked(*, clear: bool = True) -> NoninMemoryStream:
     session = NoninMemoryStream(now=0.0, clear=clear)
+    assert session.to_send() == ASK_CLOCK
+    session.receive(NAK, 0.0)
     assert session.to_send() == ASK_PLAYBACK
     return session
 
@@ -207,40 +209,61 @@ def test_what_was_seen_in_an_earlier_connection_is_a_duplicate_even_if_it_says_a
     seen = Seen(REMEMBERED)
     for duplicate, written in ((False, moment(9, 9)), (True, moment(9, 10))):
         session = NoninMemoryStream(now=0.0, seen=seen)
-        frames = play(session, ACK + PLAYBACK.replace(moment(9, 9), written))
+        frames = play(session, NAK + ACK + PLAYBACK.replace(moment(9, 9), written))
         assert {frame.duplicate for frame in frames} == {duplicate}
 
 
 # commands
 
 
-def test_the_clock_is_set_before_the_playback_is_asked_for() -> None:
-    session = NoninMemoryStream(now=0.0, clock=lambda: NOON)
+SHOWN = b"260401115803"
+
+
+def test_the_clock_is_read_before_the_playback_and_set_after_it() -> None:
+    session = NoninMemoryStream(now=0.0, clock=lambda: NOON, clear=True)
+    assert session.to_send() == ASK_CLOCK
+    (reply,) = session.receive(ACK + SHOWN + LINE, 0.1)
+    assert describe(reply.format, reply.data) == {"clock": "2026-04-01T11:58:03"}
+    assert session.to_send() == ASK_PLAYBACK
+    frames = play(session, ACK + PLAYBACK, 0.2)
+    assert {frame.clock for frame in frames} == {SHOWN}
     assert session.to_send() == b"DTM=260401120009\r\n"
-    session.receive(ACK + LINE, 0.1)
-    assert (session.clock_set, session.to_send()) == (True, ASK_PLAYBACK)
+    for frame in frames:
+        session.acknowledge(frame)
+    assert (session.clock_set, session.to_send()) == (False, b"")
+    session.receive(ACK + LINE, 0.3)
+    assert (session.clock_set, session.to_send()) == (True, CLEAR)
+    session.receive(ACK + LINE, 0.4)
+    assert (session.configured, session.deadline()) == (True, None)
 
 
-@pytest.mark.parametrize("answer", [NAK, b""])
-def test_a_recorder_that_does_not_take_the_time_is_played_back_all_the_same(answer: bytes) -> None:
-    session, now = NoninMemoryStream(now=0.0, clock=lambda: NOON), 0.0
-    session.receive(answer, 0.1)
-    while ASK_PLAYBACK not in session.to_send():
-        deadline = session.deadline()
-        assert deadline is not None
-        session.expire(now := deadline)
-    assert (session.clock_set, now) == (False, 0.0 if answer else 3 * ANSWER_S)
-    assert len(play(session, ACK + PLAYBACK, now)) == 4
+@pytest.mark.parametrize("answer", [NAK, ACK + b"what is t" + LINE + b"?", b"", ACK])
+def test_a_recorder_that_does_not_show_its_clock_is_played_back_all_the_same(answer: bytes) -> None:
+    session, now = NoninMemoryStream(now=0.0), 0.0
+    session.receive(answer, 0.0)
+    if ASK_PLAYBACK not in session.to_send():
+        session.expire(now := ANSWER_S)
+        assert session.to_send() == ASK_PLAYBACK
+    frames = play(session, ACK + PLAYBACK, now)
+    assert [frame.clock for frame in frames] == [b""] * 4
 
 
-def test_a_recorder_that_answers_nothing_is_asked_three_times_and_left_alone() -> None:
+def test_a_recorder_that_refuses_the_playback_is_told_the_time_all_the_same() -> None:
+    session = NoninMemoryStream(now=0.0, clock=lambda: NOON)
+    session.receive(NAK, 0.0)
+    session.to_send()
+    session.receive(NAK, 0.0)
+    assert (session.to_send(), session.counts.refused) == (b"DTM=260401120009\r\n", 2)
+
+
+def test_a_recorder_that_answers_nothing_is_asked_and_left_alone() -> None:
     session, sent = NoninMemoryStream(now=0.0), b""
     while not session.configured:
         sent += session.to_send()
         deadline = session.deadline()
         assert deadline is not None
         session.expire(deadline)
-    assert (sent, session.counts.unanswered) == (ASK_PLAYBACK * 3, 1)
+    assert (sent, session.counts.unanswered) == (ASK_CLOCK + ASK_PLAYBACK * 3, 2)
 
 
 def test_no_line_makes_the_stream_hold_more_than_a_piece() -> None:

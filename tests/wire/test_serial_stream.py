@@ -5,8 +5,10 @@ import random
 import pytest
 
 from tests.wire.test_serial_flags import blow, spot_check
-from wire.serial import Frame, LungMonitorStream, NoninStream, SerialFormat
-from wire.serial.nonin_session import ASK_SERIAL_NUMBER, set_data_format
+from wire.errors import DecodeError
+from wire.measurement import DeviceTime
+from wire.serial import Frame, LungMonitorStream, NoninStream, SerialFormat, describe
+from wire.serial.nonin_session import ASK_CLOCK, ASK_SERIAL_NUMBER, QUIET_S, set_clock, set_data_format
 from wire.serial.stream import GAP_S
 
 DF8, DF13, LUNG = SerialFormat.NONIN_DF8, SerialFormat.NONIN_DF13, SerialFormat.VITALOGRAPH_LUNG_MONITOR
@@ -255,15 +257,74 @@ def test_a_device_that_answers_nothing_is_asked_three_times_for_each_and_then_he
         assert session.to_send() == b""
         now = deadline
         session.expire(now)
-    assert asked == ASK_SERIAL_NUMBER * 3 + set_data_format(DF13) * 3
-    assert (now, session.counts.unanswered) == (30.0, 2)
-    assert [STORIES[DF13][0]] == told(session.receive(STORIES[DF13][0], 31.0))
+    assert asked == ASK_SERIAL_NUMBER * 3 + ASK_CLOCK + set_data_format(DF13) * 3
+    assert (now, session.counts.unanswered) == (35.0, 3)
+    assert [STORIES[DF13][0]] == told(session.receive(STORIES[DF13][0], 36.0))
 
 
 def test_a_reading_before_any_answer_is_a_reading() -> None:
     session = NoninStream(DF13, now=0.0)
     assert [STORIES[DF13][0]] == told(session.receive(STORIES[DF13][0], 0.1))
     assert not session.configured
+
+
+CLOCK = bytes.fromhex("02f2060709010c000003")
+NOON = DeviceTime(year=2026, month=4, day=1, hour=12, minute=0, second=9)
+
+
+def test_the_clock_is_read_before_anything_is_stamped_and_set_when_the_live_result_has_come() -> None:
+    session = NoninStream(DF13, now=0.0, clock=lambda: NOON)
+    session.receive(REPLY, 0.0)
+    assert session.to_send().endswith(ASK_CLOCK)
+    early, answer, stored = session.receive(STORIES[DF13][0] + CLOCK + STORIES[DF13][1], 0.1)
+    assert (early.clock, answer.data, stored.clock) == (b"", CLOCK, CLOCK)
+    assert describe(SerialFormat.NONIN_REPLY, CLOCK) == {"clock": "2007-09-01T12:00:00"}
+    assert session.to_send() == set_data_format(DF13)
+    (live,) = session.receive(ACK + spot_check(), 0.2)
+    assert (live.clock, session.to_send()) == (CLOCK, set_clock(NOON))
+    assert set_clock(NOON) == bytes.fromhex("0272061a04010c000903")
+    (after,) = session.receive(ACK + spot_check(time="2026040112010000"), 9.0)
+    assert (session.clock_set, after.clock) == (True, b"")
+
+
+@pytest.mark.parametrize("answer", [b"", NAK])
+def test_a_clock_is_set_when_the_line_is_quiet_also_of_a_device_that_does_not_show_it(answer: bytes) -> None:
+    session, now = NoninStream(DF13, now=0.0, clock=lambda: NOON), 0.0
+    session.receive(REPLY + answer, now)
+    if not answer:
+        session.expire(now := 5.0)
+    session.to_send()
+    session.receive(ACK + STORIES[DF13][0], now)
+    assert (session.to_send(), session.deadline()) == (b"", now + QUIET_S)
+    session.expire(now + QUIET_S)
+    assert session.to_send() == set_clock(NOON)
+    session.receive(ACK, now + QUIET_S)
+    assert (session.clock_set, session.deadline()) == (True, None)
+
+
+def test_without_a_time_to_set_no_clock_is_set() -> None:
+    session = NoninStream(DF13, now=0.0)
+    session.receive(REPLY + CLOCK, 0.0)
+    session.receive(ACK + spot_check(), 0.0)
+    session.expire(60.0)
+    assert (session.to_send()[-6:], session.clock_set, session.deadline()) == (set_data_format(DF13), False, None)
+
+
+def test_a_clocks_reply_that_is_damaged_is_no_clock() -> None:
+    session = NoninStream(DF13, now=0.0)
+    session.receive(REPLY, 0.0)
+    assert session.receive(CLOCK[:-1] + b"\x04", 0.0) == ()
+    assert session.counts.spoiled == 1
+    for wrong in (
+        CLOCK[:9],
+        CLOCK + b"\0",
+        b"\x02\xf2\x06\x07\x0d" + CLOCK[5:],
+        b"261301120000",
+        b"26040112000",
+        b"2604011200xx",
+    ):
+        with pytest.raises(DecodeError):
+            describe(SerialFormat.NONIN_REPLY, wrong)
 
 
 def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from wire.errors import DecodeError
 from wire.measurement import Measurement
 from wire.serial import nonin, nonin_memory, vitalograph
+from wire.serial.nonin import shown_clock
 from wire.serial.nonin_memory import NoninMemoryStream
 from wire.serial.nonin_session import NoninStream
 from wire.serial.stream import Counts, Frame, Seen, SerialFormat, SerialStream
@@ -33,6 +34,7 @@ __all__ = [
     "describe",
     "format_name",
     "format_of",
+    "shown_clock",
 ]
 
 

@@ -61,6 +61,8 @@ MOST_DATA: Final = 64
 """14 bytes, 23 with the serial number; more may come. A length beyond is damage, not a frame to wait for."""
 REPLY: Final = 0xF4
 REPLY_DATA: Final = 11
+CLOCK_REPLY: Final = 0xF2
+CLOCK_DATA: Final = 6
 _SERIAL_NUMBER_SIZE: Final = 9
 
 _STORED: Final = (MeasurementStatus.STORED,)
@@ -134,7 +136,9 @@ def describe_df13(frame: bytes) -> dict[str, str | bool]:
 
 
 def describe_reply(frame: bytes) -> dict[str, str | bool]:
-    """The serial number that `ASK_SERIAL_NUMBER` asks for."""
+    """The serial number, or what the clock shows: that of an oximeter, or the 12 digits of a recorder's."""
+    if frame[1:2] == bytes((CLOCK_REPLY,)) or frame[:1].isdigit():
+        return {"clock": shown_clock(frame).isoformat()}
     _expect(frame, bytes((STX, REPLY, REPLY_DATA, 0x02)), 0)
     size = REPLY_DATA + 4
     _check_size(frame, size)
@@ -143,6 +147,26 @@ def describe_reply(frame: bytes) -> dict[str, str | bool]:
     if frame[14] != ETX:
         raise DecodeError("no ETX", 14)
     return {"serial number": _serial_number(frame[4:13], 4)}
+
+
+def shown_clock(reply: bytes) -> DeviceTime:
+    """What a device's clock shows by its reply: `02 F2 06`, six bytes from year to second, `03`; or 12 digits."""
+    if reply[:1].isdigit():
+        _check_size(reply, 2 * CLOCK_DATA)
+        if not reply.isdigit():
+            raise DecodeError("a clock of 12 digits", next(at for at, byte in enumerate(reply) if not 48 <= byte <= 57))
+        at, numbers = 0, [int(reply[place : place + 2]) for place in range(0, 2 * CLOCK_DATA, 2)]
+    else:
+        _expect(reply, bytes((STX, CLOCK_REPLY, CLOCK_DATA)), 0)
+        _check_size(reply, CLOCK_DATA + 4)
+        if reply[-1] != ETX:
+            raise DecodeError("no ETX", CLOCK_DATA + 3)
+        at, numbers = 3, list(reply[3 : 3 + CLOCK_DATA])
+    year, month, day, hour, minute, second = numbers
+    try:
+        return DeviceTime(year=2000 + year, month=month, day=day, hour=hour, minute=minute, second=second)
+    except WireError as error:
+        raise DecodeError(str(error), at) from None
 
 
 def _check_df8(frame: bytes) -> None:

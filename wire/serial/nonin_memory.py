@@ -40,6 +40,7 @@ from wire.nomenclature import Mdc
 from wire.serial.stream import Counts, Frame, Seen, SerialFormat
 
 ASK_PLAYBACK: Final = b"MPB?\r\n"
+ASK_CLOCK: Final = b"DTM?\r\n"
 CLEAR: Final = b"MCL!\r\n"
 ANSWER_S: Final = 5.0
 SILENCE_S: Final = 4.0
@@ -51,6 +52,8 @@ _MOST_SAMPLES: Final = 1_000_000
 """270 hours at one sample a second are 972,000."""
 REMEMBERED: Final = 8192
 """Pieces known by heart: a full memory (270 hours at one sample a second) has 6,480."""
+
+_CLOCK_DIGITS: Final = 12
 
 _ACK: Final = 0x06
 _NAK: Final = 0x15
@@ -123,16 +126,16 @@ def describe_piece(piece: bytes) -> dict[str, str | bool]:
 
 
 class NoninMemoryStream:
-    """A session with a recorder: sets its clock, asks for the playback, yields pieces; with `clear` it clears a memory
-    that was played back whole and acknowledged to its last piece.
+    """A session with a recorder: reads its clock, asks for the playback, yields pieces, sets the clock; with `clear` it
+    clears a memory that was played back whole and acknowledged to its last piece.
 
     A playback with a triplet whose sum is wrong is given up until the line is silent, then asked for again; what was
     whole in it has been yielded. A recorder that answers nothing is left alone.
     """
 
     __slots__ = (
-        "_at", "_buffer", "_clear", "_clock", "_ended", "_outgoing", "_owed", "_place", "_samples", "_seen", "_step", "_study",
-        "_tries", "clock_set", "counts",
+        "_at", "_buffer", "_clear", "_clear_due", "_clock", "_ended", "_outgoing", "_owed", "_place", "_samples",
+        "_seen", "_shown", "_step", "_study", "_tries", "clock_set", "counts",
     )  # fmt: skip
 
     def __init__(
@@ -151,18 +154,19 @@ class NoninMemoryStream:
         self._seen = Seen(REMEMBERED) if seen is None else seen
         self._outgoing = b""
         self._buffer = bytearray()
+        self._shown = b""
         self._study: bytes | None = None
         self._samples = bytearray()
         self._place = 0
         self._owed = 0
         """Pieces that were given and are not acknowledged."""
-        self._ended = False
-        """A whole playback lies behind, and is to be cleared."""
+        self._ended = self._clear_due = False
+        """A whole playback lies behind and is to be cleared; all of it is acknowledged."""
         self._at: float | None = None
         """When what is waited for is over."""
         self._step = _Step.DONE
         self._tries = 0
-        self._begin(_Step.CLOCK, now)
+        self._begin(_Step.READING, now)
 
     @property
     def configured(self) -> bool:
@@ -176,22 +180,22 @@ class NoninMemoryStream:
         while self._buffer:
             if self._step is _Step.PLAYING:
                 self._at = now + SILENCE_S
-                if not self._take_triplet(frames):
+                if not self._take_triplet(frames, now):
                     break
             elif self._step is _Step.LOST:
                 self._at = now + SILENCE_S
                 self._skip(len(self._buffer))
-            else:
-                self._take_answer(now)
+            elif not self._take_answer(frames, now):
+                break
         return tuple(frames)
 
     def acknowledge(self, frame: Frame) -> None:  # noqa: ARG002  one is as good as another: all must come
         """A piece is durable. When all of a whole playback are, the recorder may forget them."""
         self._owed -= 1
         if self._ended and not self._owed:
-            self._ended = False
-            self._step, self._tries = _Step.CLEARING, 0
-            self._outgoing += CLEAR
+            self._ended, self._clear_due = False, True
+            if self._step is _Step.DONE:
+                self._rest()
 
     def forget(self, frame: Frame) -> None:
         """A piece could not be kept: nothing of this playback is cleared."""
@@ -208,18 +212,20 @@ class NoninMemoryStream:
 
     def expire(self, now: float) -> tuple[Frame, ...]:
         """Give up what did not go on; ask again what was not answered or not whole."""
-        frames: list[Frame] = []
         if self._at is None or now < self._at:
             return ()
         if self._step is _Step.PLAYING and self._at_the_end():
-            self._end()
-        elif self._step in {_Step.PLAYING, _Step.LOST}:
-            self.counts.cut += self._step is _Step.PLAYING
-            self._skip(len(self._buffer))
-            self._again(_Step.ASKING, now)
-        elif self._step is not _Step.DONE:
-            self._again(self._step, now)
-        return tuple(frames)
+            self._end(now)
+            return ()
+        self.counts.cut += self._step is _Step.PLAYING
+        self._skip(len(self._buffer))
+        step = _Step.ASKING if self._step in {_Step.PLAYING, _Step.LOST} else self._step
+        if self._tries < (1 if step is _Step.READING else TRIES):
+            self._ask(step, now)
+        else:
+            self.counts.unanswered += 1
+            self._go_on(step, now)
+        return ()
 
     # What is asked
 
@@ -227,52 +233,63 @@ class NoninMemoryStream:
         self._tries = 0
         self._ask(step, now)
 
-    def _again(self, step: "_Step", now: float) -> None:
-        if self._tries < TRIES:
-            self._ask(step, now)
-        elif step is _Step.CLOCK:
-            self.counts.unanswered += 1
-            self._begin(_Step.ASKING, now)
-        else:
-            self.counts.unanswered += 1
-            self._step, self._at = _Step.DONE, None
-
     def _ask(self, step: "_Step", now: float) -> None:
-        time = self._clock() if step is _Step.CLOCK else None
-        if step is _Step.CLOCK and time is None:
-            step = _Step.ASKING
+        command = _COMMANDS.get(step)
+        if command is None:
+            time = self._clock()
+            if time is None:
+                self._rest()
+                return
+            command = set_clock(time)
         self._step, self._at = step, now + ANSWER_S
         self._tries += 1
-        self._outgoing += CLEAR if step is _Step.CLEARING else ASK_PLAYBACK if time is None else set_clock(time)
+        self._outgoing += command
 
-    def _take_answer(self, now: float) -> None:
-        answer = self._buffer[0]
-        if answer == _ACK and self._step is _Step.ASKING:
+    def _go_on(self, step: "_Step", now: float) -> None:
+        """What comes after an answer, or after none."""
+        if step is _Step.READING:
+            self._begin(_Step.ASKING, now)
+        elif step is _Step.ASKING:
+            self._begin(_Step.SETTING, now)
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        self._step, self._at = _Step.DONE, None
+        if self._clear_due:
+            self._clear_due, self._step = False, _Step.CLEARING
+            self._outgoing += CLEAR
+
+    def _take_answer(self, frames: list[Frame], now: float) -> bool:
+        """Take what stands at the front; False if more must come first."""
+        answer, step = self._buffer[0], self._step
+        if answer == _ACK and step is _Step.READING:
+            if len(self._buffer) <= _CLOCK_DIGITS:
+                return False
+            shown = bytes(self._buffer[1 : 1 + _CLOCK_DIGITS])
+            if shown.isdigit():
+                self._shown = shown
+                frames.append(Frame(format=SerialFormat.NONIN_REPLY, data=shown))
+            del self._buffer[: 1 + _CLOCK_DIGITS]
+            self._go_on(step, now)
+        elif answer == _ACK and step is _Step.ASKING:
             del self._buffer[0]
             self._step, self._study, self._at = _Step.PLAYING, None, now + SILENCE_S
             self._samples.clear()
-        elif answer == _ACK and self._step is _Step.CLOCK:
+        elif answer in {_ACK, _NAK} and step is not _Step.DONE:
             del self._buffer[0]
-            self.clock_set = True
-            self._begin(_Step.ASKING, now)
-        elif answer == _ACK and self._step is _Step.CLEARING:
-            del self._buffer[0]
-            self._step, self._at = _Step.DONE, None
-        elif answer == _NAK and self._step is not _Step.DONE:
-            del self._buffer[0]
-            self.counts.refused += 1
-            if self._step is _Step.CLOCK:
-                self._begin(_Step.ASKING, now)
-            else:
-                self._step, self._at = _Step.DONE, None
+            self.clock_set |= answer == _ACK and step is _Step.SETTING
+            self.counts.refused += answer == _NAK
+            self._go_on(step, now)
         elif answer in b"\r\n":
             del self._buffer[0]  # the line end after an answer says nothing
         else:
             self._skip(1)
+        return True
 
     # What is played
 
-    def _take_triplet(self, frames: list[Frame]) -> bool:
+    def _take_triplet(self, frames: list[Frame], now: float) -> bool:
         """Take what stands at the front; False if more must come first."""
         buffer = self._buffer
         # Behind the clock the end stands where a study has its stop.
@@ -280,7 +297,7 @@ class NoninMemoryStream:
             if len(buffer) < _END_SIZE:
                 return False
             del buffer[:_END_SIZE]
-            self._end()
+            self._end(now)
             return True
         if len(buffer) < 3:
             return False
@@ -319,16 +336,17 @@ class NoninMemoryStream:
         self.counts.frames += 1
         self.counts.duplicates += duplicate
         self._owed += 1
-        frames.append(Frame(format=SerialFormat.NONIN_MEMORY, data=piece, duplicate=duplicate))
+        frames.append(Frame(format=SerialFormat.NONIN_MEMORY, data=piece, duplicate=duplicate, clock=self._shown))
 
     def _at_the_end(self) -> bool:
         """Older firmware ends with a header of zeros and silence."""
         study = self._study
         return study is not None and len(study) == _HEADER_SIZE and not any(study[_STOP_AT:]) and not self._samples
 
-    def _end(self) -> None:
-        self._study, self._step, self._at = None, _Step.DONE, None
+    def _end(self, now: float) -> None:
+        self._study = None
         self._ended = self._clear and self._owed > 0
+        self._begin(_Step.SETTING, now)
 
     def _skip(self, size: int) -> None:
         del self._buffer[:size]
@@ -338,13 +356,19 @@ class NoninMemoryStream:
 class _Step(Enum):
     """What a session waits for."""
 
-    CLOCK = auto()
+    READING = auto()
+    """The clock."""
     ASKING = auto()
     PLAYING = auto()
     LOST = auto()
     """Something was wrong in the playback: the line must be silent before it can be asked for again."""
+    SETTING = auto()
     CLEARING = auto()
     DONE = auto()
+
+
+_COMMANDS: Final = {_Step.READING: ASK_CLOCK, _Step.ASKING: ASK_PLAYBACK, _Step.CLEARING: CLEAR}
+"""What is asked; for SETTING it is the time."""
 
 
 def _identity(piece: bytes) -> bytes:

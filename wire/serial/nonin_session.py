@@ -5,7 +5,10 @@ seconds of a connection (Nonin9560_BluetoothSPP), so they follow each other at o
 
 The clock leaves the factory at 2007-10-01 and has no zone. The command that sets it and its answer stand alike in four
 independent programs: NHS MediPi BTStreamEXT (Apache-2.0), MD PnP NoninPulseOx (BSD), mattjlewis/NoninPulseOx and
-Nonin9560_BluetoothSPP.
+Nonin9560_BluetoothSPP; the one that reads it in the last three.
+
+Spot-checks are stamped by the clock as it was, so it is read first, and its reply stands beside every frame. It is set
+when all has come: after the live result, which is the last (MediPi), or when the line has been quiet for `QUIET_S`.
 """
 
 from collections.abc import Callable
@@ -13,7 +16,20 @@ from enum import Enum, auto
 from typing import Final
 
 from wire.measurement import DeviceTime
-from wire.serial.nonin import ETX, HEADER, LEAST_DATA, MOST_DATA, NO_PULSE, NO_SPO2, REPLY, REPLY_DATA, SMART_POINT, STX
+from wire.serial.nonin import (
+    CLOCK_DATA,
+    CLOCK_REPLY,
+    ETX,
+    HEADER,
+    LEAST_DATA,
+    MOST_DATA,
+    NO_PULSE,
+    NO_SPO2,
+    REPLY,
+    REPLY_DATA,
+    SMART_POINT,
+    STX,
+)
 from wire.serial.stream import Counts, Found, Frame, Framer, Piece, Seen, SerialFormat
 
 ACK: Final = 0x06
@@ -27,7 +43,11 @@ TRIES: Final = 3
 RECONNECT_S: Final = 15.0
 """A 9560 takes no new connection sooner after the last (opentele)."""
 
+QUIET_S: Final = 1.0
+ASK_CLOCK: Final = bytes.fromhex("02720003")
 _SET_CLOCK: Final = 0x72
+_STORED_AT, _STORED_BIT = 14, 0x10
+"""In a spot-check."""
 
 
 def set_data_format(format_: SerialFormat, *, long: bool = False) -> bytes:
@@ -46,14 +66,17 @@ def set_clock(time: DeviceTime) -> bytes:
 
 
 class NoninStream:
-    """A session with a Nonin oximeter: asks for its serial number, sets its clock, chooses the data format, yields.
+    """A session with a Nonin oximeter: asks for serial number and clock, chooses the data format, yields, sets the clock.
 
     What comes before the device has answered is a frame too, and a device that answers nothing may be set already:
     after `TRIES` the session only listens. `expects` is the data format; replies are yielded in both. `clock` is asked
     for the time of day at the moment when it is sent; None leaves the device's clock alone.
     """
 
-    __slots__ = ("_ask_at", "_clock", "_expects", "_framer", "_outgoing", "_seen", "_step", "_tries", "clock_set")
+    __slots__ = (
+        "_ask_at", "_clock", "_clock_due", "_expects", "_framer", "_heard", "_outgoing", "_seen", "_shown", "_step",
+        "_tries", "clock_set",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -74,6 +97,10 @@ class NoninStream:
         self._step = _Step.LISTENING
         self._tries = 0
         self._ask_at: float | None = None
+        self._shown = b""
+        self._heard = now
+        self._clock_due = configure
+        """The clock is still to be set, when all has come."""
         self.clock_set = False
         """Whether the device took the time in this session."""
         if configure:
@@ -91,6 +118,7 @@ class NoninStream:
 
     def receive(self, data: bytes, now: float) -> tuple[Frame, ...]:
         """Take bytes from the line; the frames that are whole now."""
+        self._heard = now
         return self._taken(self._framer.receive(data, now), now)
 
     def acknowledge(self, frame: Frame) -> None:
@@ -108,17 +136,20 @@ class NoninStream:
 
     def deadline(self) -> float | None:
         """When `expire` is to be called, if nothing comes."""
-        return min((at for at in (self._framer.deadline(), self._ask_at) if at is not None), default=None)
+        quiet = self._heard + QUIET_S if self._clock_due and self._step is _Step.LISTENING else None
+        return min((at for at in (self._framer.deadline(), self._ask_at, quiet) if at is not None), default=None)
 
     def expire(self, now: float) -> tuple[Frame, ...]:
         """Give up what did not go on; ask again what was not answered."""
         frames = self._taken(self._framer.expire(now), now)
         if self._ask_at is not None and now >= self._ask_at:
-            if self._tries < TRIES:
+            if self._tries < (1 if self._step is _Step.CLOCK else TRIES):
                 self._ask(now)
             else:
                 self.counts.unanswered += 1
                 self._go_on(now)
+        elif self._clock_due and self._step is _Step.LISTENING and now >= self._heard + QUIET_S:
+            self._begin(_Step.SETTING, now)
         return frames
 
     def _begin(self, step: "_Step", now: float) -> None:
@@ -139,12 +170,19 @@ class NoninStream:
         if self._step is _Step.SERIAL_NUMBER:
             return ASK_SERIAL_NUMBER
         if self._step is _Step.CLOCK:
+            return ASK_CLOCK
+        if self._step is _Step.SETTING:
+            self._clock_due = False
             time = self._clock()
             return None if time is None else set_clock(time)
         return set_data_format(self._expects, long=self._step is _Step.LONG_DATA_FORMAT)
 
     def _go_on(self, now: float) -> None:
-        self._begin(_NEXT[self._step], now)
+        step = _NEXT[self._step]
+        if self._expects is SerialFormat.NONIN_DF8:  # nothing is stamped, and the line is never quiet
+            step = _Step.DATA_FORMAT if step is _Step.CLOCK else step
+            step = _Step.SETTING if step is _Step.LISTENING and self._clock_due else step
+        self._begin(step, now)
 
     def _taken(self, pieces: list[Piece], now: float) -> tuple[Frame, ...]:
         frames = []
@@ -159,9 +197,10 @@ class NoninStream:
         if self._step is _Step.LISTENING:
             self.counts.skipped_bytes += 1
         elif answer == ACK:
-            # The serial number itself is the answer to the first command.
-            if self._step is not _Step.SERIAL_NUMBER:
-                self.clock_set |= self._step is _Step.CLOCK
+            # The serial number itself is the answer to the first command, the clock to the second.
+            if self._step not in {_Step.SERIAL_NUMBER, _Step.CLOCK}:
+                if self._step is _Step.SETTING:
+                    self.clock_set, self._shown = True, b""
                 self._go_on(now)
         elif self._step is _Step.DATA_FORMAT:
             self._begin(_Step.LONG_DATA_FORMAT, now)
@@ -178,13 +217,18 @@ class NoninStream:
                 smart_point=bool(data[3] & SMART_POINT),
                 empty=data[2] == NO_SPO2 and (data[0] & 3) << 7 | data[1] == NO_PULSE,
             )
-        if data[1] == REPLY:
-            if self._step is _Step.SERIAL_NUMBER:
+        if data[1] == CLOCK_REPLY:
+            self._shown = data
+        if data[1] in {REPLY, CLOCK_REPLY}:
+            if self._step is (_Step.SERIAL_NUMBER if data[1] == REPLY else _Step.CLOCK):
                 self._go_on(now)
             return Frame(format=SerialFormat.NONIN_REPLY, data=data)
         duplicate = self._seen.again(_identity(data))
         self.counts.duplicates += duplicate
-        return Frame(format=SerialFormat.NONIN_DF13, data=data, duplicate=duplicate)
+        frame = Frame(format=SerialFormat.NONIN_DF13, data=data, duplicate=duplicate, clock=self._shown)
+        if self._clock_due and self._step is _Step.LISTENING and not data[_STORED_AT] & _STORED_BIT:
+            self._begin(_Step.SETTING, now)
+        return frame
 
     def _scan(self, buffer: bytearray) -> tuple[Found, int]:
         first = buffer[0]
@@ -208,6 +252,7 @@ class _Step(Enum):
     LONG_DATA_FORMAT = auto()
     """With options and checksum, for who refused the short command."""
     LISTENING = auto()
+    SETTING = auto()
 
 
 _NEXT: Final = {
@@ -215,6 +260,7 @@ _NEXT: Final = {
     _Step.CLOCK: _Step.DATA_FORMAT,
     _Step.DATA_FORMAT: _Step.LISTENING,
     _Step.LONG_DATA_FORMAT: _Step.LISTENING,
+    _Step.SETTING: _Step.LISTENING,
 }
 """After an answer, or after `TRIES` without one."""
 
@@ -225,12 +271,17 @@ def _identity(spot_check: bytes) -> bytes:
 
 
 def _scan_packet(buffer: bytearray) -> tuple[Found, int]:
-    """A frame with STX, length, checksum and ETX: a spot-check or a reply."""
-    reply = len(buffer) > 1 and buffer[1] == REPLY
-    header = bytes((STX, REPLY, REPLY_DATA)) if reply else HEADER
+    """A frame with STX, length, checksum and ETX: a spot-check or a reply. The clock's reply has no checksum."""
+    operation = buffer[1] if len(buffer) > 1 else 0
+    header = _REPLIES.get(operation, HEADER)
     if buffer[: len(header)] != header[: len(buffer)]:
         return Found.JUNK, 1
-    if reply:
+    if operation == CLOCK_REPLY:
+        size = CLOCK_DATA + 4
+        if len(buffer) < size:
+            return Found.MORE, 0
+        return (Found.FRAME if buffer[size - 1] == ETX else Found.SPOILED), size
+    if operation == REPLY:
         start, end = 3, 3 + REPLY_DATA - 1
     elif len(buffer) <= len(header):
         return Found.MORE, 0
@@ -242,3 +293,6 @@ def _scan_packet(buffer: bytearray) -> tuple[Found, int]:
         return Found.MORE, 0
     right = buffer[end] == sum(buffer[start:end]) & 0xFF and buffer[end + 1] == ETX
     return (Found.FRAME if right else Found.SPOILED), end + 2
+
+
+_REPLIES: Final = {REPLY: bytes((STX, REPLY, REPLY_DATA)), CLOCK_REPLY: bytes((STX, CLOCK_REPLY, CLOCK_DATA))}

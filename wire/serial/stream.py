@@ -36,6 +36,8 @@ class Frame:
     duplicate: bool = False
     smart_point: bool = False
     """The device itself says that this second of many may be recorded (Nonin data format 8)."""
+    clock: bytes = b""
+    """The reply that showed the clock by which this frame is stamped; empty if the device was not asked or is set."""
     empty: bool = False
     """It holds no value at all, as of a device without a finger (Nonin data format 8)."""
 
