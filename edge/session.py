@@ -113,11 +113,11 @@ class Session:
                 event("segments_dropped", logging.WARNING, device=self._named, count=dropped)
 
     async def _run(self) -> str:
+        if self.quirk.bond == "drop":
+            await self._bond()
         await self._read_context()
         self.quirk = self._known_device()
         clock = device_clock.wish(self.quirk.clock)
-        if self.quirk.bond == "drop":
-            await self._bond()
         if clock is not None and clock.first:
             await asyncio.sleep(self.quirk.settle_ms / 1000)
             await self._set_clock(clock)
@@ -156,8 +156,13 @@ class Session:
         """What was written, as the device shows it now, in place of what it showed before."""
         if not characteristic.readable:
             return
-        async with asyncio.timeout(STEP_S):
-            anew = await self._context_value(characteristic)
+        try:
+            async with asyncio.timeout(STEP_S):
+                anew = await self._context_value(characteristic)
+        except (RadioError, TimeoutError):
+            if self._link.gone.is_set():
+                raise
+            return
         self._context = (*(each for each in self._context if each.characteristic != characteristic.uuid), anew)
 
     def _said(self, uuid: int) -> bytes:
@@ -187,10 +192,9 @@ class Session:
 
     # Clocks
 
-    def _note_clock(self) -> float | None:
+    def _note_clock(self) -> None:
         off_s = next((device_clock.off_s(value, self._now()) for uuid in CLOCK if (value := self._said(uuid))), None)
         self._tally.clock_off_s = None if off_s is None else round(off_s, 1)
-        return off_s
 
     async def _set_clock(self, wanted: device_clock.Wish) -> bool:
         """Write the hub's time into the device, where it is to be and the hub has it; whether it was written."""

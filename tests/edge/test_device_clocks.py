@@ -9,6 +9,7 @@ import pytest
 from edge import device_clock
 from edge.fake_radio import OPERATION_S, FakePeripheral, FakeRadio
 from edge.fake_records import RACP, FakeRecords
+from edge.radio import RadioError
 from tests.edge.collecting import Store, clock_that_is, collecting
 from tests.edge.test_flows import OLD_CLOCK, glucose, meter, session
 from wire.evidence import Clock, ClockState
@@ -147,13 +148,28 @@ async def test_no_clock_is_set_while_records_of_the_old_one_are_still_in_the_dev
 
 async def test_a_device_that_refuses_the_time_is_collected_from_all_the_same() -> None:
     device = cuff(clock=CURRENT_TIME, shown=OLD_CLOCK)
-    device.faults = {"write": RuntimeError()}
-    from edge.radio import RadioError
-
     device.faults = {"write": RadioError("org.bluez.Error.NotPermitted")}
     store = Store()
     await session(device, store, clock=SYNCHRONISED)
     assert len(store.readings) == 1
+
+
+async def test_a_device_that_takes_the_time_but_does_not_show_it_again_ends_its_session_well(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", logger="stafet")
+    device = cuff(clock=CURRENT_TIME, shown=OLD_CLOCK)
+    writes = written(device)
+    before = device.when_written
+
+    def deaf(device: FakePeripheral, uuid: int | bytes, value: bytes) -> None:
+        before(device, uuid, value)
+        device.faults = {"read": RadioError("org.bluez.Error.Failed")}
+
+    device.when_written = deaf
+    await session(device, Store(), clock=SYNCHRONISED)
+    assert len(writes) == 1
+    assert [record.fields["ended"] for record in caplog.records if record.message == "session_ended"] == ["idle"]  # type: ignore[attr-defined]
 
 
 async def test_a_cgm_sensor_without_a_start_is_told_the_time_and_its_records_carry_what_it_makes_of_it() -> None:
@@ -242,7 +258,7 @@ async def test_omron_with_bluetooth_le_makes_a_bond_for_each_session_and_is_set_
         (link,) = radio.links
         assert (link.paired, link.forgotten) == (True, True)
         assert device.done == [
-            *("connect", "read", "read", "pair", "subscribe", "notify"),
+            *("connect", "pair", "read", "read", "subscribe", "notify"),
             *["write", "read"] * count,
             "forget",
         ]

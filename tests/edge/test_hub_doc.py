@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge import cli, config
+from edge.flows import FLOWS, Flow
 from edge.log import KEYS
 from wire.serial import NAMES
+from wire.services import SERVICES
 
 ROOT = Path(__file__).parent.parent.parent
 DOC = (ROOT / "docs" / "hub.md").read_text()
@@ -41,6 +43,26 @@ def test_every_event_is_explained_and_every_explained_event_exists() -> None:
 @pytest.mark.parametrize(("name", "fields"), sorted((name, tuple(sorted(f))) for name, f in events().items()))
 def test_every_field_of_every_event_is_on_the_list(name: str, fields: tuple[str, ...]) -> None:
     assert set(fields) <= KEYS, name
+
+
+def test_the_table_of_flows_is_what_the_hub_does() -> None:
+    rows = re.findall(r"^\| (\w{4}) [^|]+\|([^|]*)\|([^|]*)\|([^|]*)\|$", DOC, re.MULTILINE)
+
+    def numbers(cell: str) -> set[int]:
+        return {int(number, 16) for number in re.findall(r"\b2[0-9A-F]{3}\b", cell)}
+
+    def asked(flow: Flow) -> set[int]:
+        return {value for records in flow.records for value in records.values}
+
+    told = {int(service, 16): tuple(map(numbers, cells)) for service, *cells in rows}
+    assert told == {
+        service: (
+            {*flow.live, *(point for point, _ in flow.begin)},
+            asked(flow),
+            set(SERVICES[service].context),
+        )
+        for service, flow in FLOWS.items()
+    }
 
 
 def test_the_example_of_hub_toml_is_right(tmp_path: Path) -> None:
