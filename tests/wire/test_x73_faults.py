@@ -1,37 +1,23 @@
-"""Noise in a 20601 report: from the APDU to the measurements, only the declared error comes out of it."""
+"""Noise in the evidence of a 20601 agent: from the APDU to the measurements, only the declared error comes out of it."""
+
+from dataclasses import replace
 
 import pytest
 
+from tests.wire.agents import COUNTED, MDS_READ
+from tests.wire.envelopes import AGENT_REPORT
 from tests.wire.noise import inputs, noise, source_of
 from tests.wire.x73.support import SESSION, vector
+from wire.decoding import decode_evidence, information_of
 from wire.errors import DecodeError
-from wire.measurement import Measurement
+from wire.evidence import AgentContext, AgentContextKind
 from wire.measurement_json import dumps, loads
-from wire.x73.apdu import EventReport, Prst, decode_apdu
-from wire.x73.dim import Configuration
-from wire.x73.measurements import ReportDecoder
-from wire.x73.reports import REPORT_KINDS, decode_report
-from wire.x73.specializations import OXIMETER_0190, PRESSURE_02BC, SCALE_05DC
 
 REPORTS = {
-    "oximeter": (OXIMETER_0190, [SESSION["report"]]),
-    "cuff": (PRESSURE_02BC, [vector("opentele/and_ua767_pressure").value, vector("opentele/and_ua767_pulse").value]),
-    "scale": (SCALE_05DC, [vector("opentele/and_uc321_kg").value, vector("opentele/and_uc321_lb").value]),
+    "oximeter": (0x0190, [SESSION["report"]]),
+    "cuff": (0x02BC, [vector("opentele/and_ua767_pressure").value, vector("opentele/and_ua767_pulse").value]),
+    "scale": (0x05DC, [vector("opentele/and_uc321_kg").value, vector("opentele/and_uc321_lb").value]),
 }
-
-
-def read(configuration: Configuration, raw: bytes) -> tuple[Measurement, ...] | None:
-    """What a report means; None for an APDU that is another message."""
-    apdu = decode_apdu(raw)
-    if not isinstance(apdu, Prst) or not isinstance(apdu.message, EventReport):
-        return None
-    message = apdu.message
-    if message.event_type not in REPORT_KINDS:
-        return None
-    # As the bridge does it: each report by a decoder of its own.
-    return ReportDecoder(configuration, tolerated=[]).decode(
-        decode_report(message.event_type, message.handle, message.info)
-    )
 
 
 @pytest.mark.parametrize("device", REPORTS)
@@ -41,12 +27,39 @@ def test_noise_in_a_report_is_refused_with_the_declared_error_or_means_something
     good, count = 0, inputs(40)
     for number in range(count):
         raw = noise(source, seeds)
+        report = replace(AGENT_REPORT, configuration=configuration, apdu=raw, context=())
         try:
-            measurements = read(configuration, raw)
+            measurements = decode_evidence(report)
         except DecodeError as refused:
-            assert 0 <= refused.offset <= len(raw), raw.hex()  # noqa: PT017  the offset is the point
+            assert refused.offset >= 0, raw.hex()  # noqa: PT017  the offset is the point
             continue
-        good += measurements is not None
+        good += 1
         if measurements and number % 100 == 0:
             assert measurements == loads(dumps(measurements)), raw.hex()
     assert count // 100 <= good < count
+
+
+def test_noise_in_what_an_agent_said_of_itself_costs_what_it_would_have_told_or_is_refused() -> None:
+    source = source_of("20601 MDS")
+    for _ in range(inputs(100)):
+        said = AgentContext(kind=AgentContextKind.MDS, mono_us=0, value=noise(source, [MDS_READ]))
+        report = replace(AGENT_REPORT, apdu=SESSION["report"], context=(said,))
+        information = information_of(report)
+        assert information.model is None or information.model.isprintable()
+        try:
+            measurements = decode_evidence(report)
+        except DecodeError:
+            continue
+        assert len(measurements) == 2
+
+
+def test_noise_in_a_configuration_is_refused_or_the_report_is_understood_by_it() -> None:
+    source = source_of("20601 configuration")
+    known = COUNTED.encode()
+    for _ in range(inputs(100)):
+        configuration = noise(source, [known])
+        report = replace(AGENT_REPORT, configuration=configuration, apdu=SESSION["report"], context=())
+        try:
+            decode_evidence(report)
+        except DecodeError as refused:
+            assert refused.offset >= 0, configuration.hex()  # noqa: PT017  the offset is the point
