@@ -116,7 +116,10 @@ class ReportDecoder:
                     raw = data[stamp:]
                     # The observations of one report mostly share their time.
                     if raw != self._stamp:
-                        self._time, self._stamp = self._absolute(raw, offset), raw
+                        try:
+                            self._time, self._stamp = decode_absolute(raw, offset), raw
+                        except DecodeError as error:
+                            self._time, self._stamp = self._unreadable(raw, error), raw
                     time = self._time
                 measured = content(metric, data[start:end], offset, (time, (), scan.person))
             except DecodeError as error:
@@ -156,7 +159,10 @@ class ReportDecoder:
                 self._observe(metric, reported, offset, person, out)
                 return
         if content is not None:
-            time = None if stamp is None else self._absolute(stamp, offset)
+            try:
+                time = None if stamp is None else decode_absolute(stamp, offset)
+            except DecodeError as error:
+                time = self._unreadable(stamp, error)
             measured = content(metric, value, offset, (time, (), person))
             if measured is not None:
                 out.append(measured)
@@ -252,7 +258,10 @@ class ReportDecoder:
         if (raw := reported.get(_STAMP_BO)) is not None:
             return decode_base_offset(raw, at)
         if (raw := reported.get(_STAMP_ABS)) is not None:
-            return self._absolute(raw, at)
+            try:
+                return decode_absolute(raw, at)
+            except DecodeError as error:
+                return self._unreadable(raw, error)
         if (raw := reported.get(Attr.TIME_STAMP_REL)) is not None:
             return self.clocks.at_relative(read_all(U32, raw, Attr.TIME_STAMP_REL, at))
         if (raw := reported.get(Attr.TIME_STAMP_REL_HI_RES)) is not None:
@@ -261,15 +270,12 @@ class ReportDecoder:
             return self.clocks.at_high_resolution(int.from_bytes(raw, "big"))
         return None
 
-    def _absolute(self, raw: bytes, at: int) -> DeviceTime:
-        """An absolute time; one that no clock shows is one that the agent does not know."""
-        try:
-            return decode_absolute(raw, at)
-        except DecodeError as error:
-            if len(raw) != ABSOLUTE_BYTES:
-                raise
-            self._let_pass(Tolerance.TIME_STAMP, error.message, error.offset)
-            return _UNREADABLE
+    def _unreadable(self, raw: bytes | None, error: DecodeError) -> DeviceTime:
+        """An absolute time that no clock shows is one that the agent does not know; another length is a fault."""
+        if raw is None or len(raw) != ABSOLUTE_BYTES:
+            raise error
+        self._let_pass(Tolerance.TIME_STAMP, error.message, error.offset)
+        return _UNREADABLE
 
     def _let_pass(self, tolerance: Tolerance, detail: str, offset: int) -> None:
         if self._tolerated is None:

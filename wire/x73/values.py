@@ -52,6 +52,7 @@ _CONTEXT: Final = Context(prec=28)
 """A scale whose ratio has no finite decimal is rounded at 28 digits; samples have at most 10."""
 _SIGNED: Final = 255
 _STATUS: Final = int(Attr.MSMT_STAT)
+_UNIT_CODE: Final = int(Attr.UNIT_CODE)
 _EXTENDED_RANGE: Final = 0x1000
 _SIMPLE_LIST: Final = ListOf(FLOAT)
 _TICKS_PER_MS: Final = 8
@@ -166,9 +167,9 @@ class Metric:
 
     def change_unit(self, raw: bytes) -> None:
         """Take over a unit alone: scales that switch between kg and lb say it with every reading."""
-        if self.attributes.get(Attr.UNIT_CODE) != raw:
+        if self.attributes.get(_UNIT_CODE) != raw:
             self.unit = _unit(raw)
-            self.attributes[Attr.UNIT_CODE] = raw
+            self.attributes[_UNIT_CODE] = raw
 
     def partition(self, attribute: int) -> int:
         """The partition that an attribute names, or that of the object's type."""

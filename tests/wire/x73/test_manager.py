@@ -1,6 +1,7 @@
 """The manager: whom it takes, how long it waits, what it lets pass, and what it never passes on."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -485,3 +486,9 @@ def test_waits_are_the_caller_s_to_change() -> None:
     manager = operating(waits=Waits(response_s=30))
     manager.read_mds(NOW)
     assert manager.deadline() == NOW + 30
+
+
+@pytest.mark.parametrize("tolerance", Tolerance)
+def test_whatever_is_tolerated_has_a_test_that_names_it(tolerance: Tolerance) -> None:
+    tests = [each.read_text("utf-8") for each in Path(__file__).parent.glob("test_*.py")]
+    assert any(f"Tolerance.{tolerance.name}" in text for text in tests)
