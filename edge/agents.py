@@ -230,9 +230,9 @@ async def _listening(associations: Associations, host: str, port: int) -> None:
         except OSError as error:
             event("listen_failed", logging.ERROR, detail=error.strerror or str(error), delay_s=delay_s)
         else:
-            chosen = server.sockets[0].getsockname()[1]
-            event("listening", at=f"{host}:{chosen}")
+            event("listening", at=f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            # Not serve_forever: from Python 3.12 on its end waits for connections, which end after it.
             with contextlib.closing(server):
-                await server.serve_forever()
+                await associations.ended.wait()
         await asyncio.sleep(delay_s)
         delay_s = min(2 * delay_s, RETRY_TO_S)

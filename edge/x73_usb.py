@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import usb.core
@@ -62,14 +63,16 @@ def _interfaces(device: Any) -> Iterator[Found]:
     with contextlib.suppress(usb.core.USBError, NotImplementedError):  # it has just gone, or is not for us to look into
         for configuration in device:
             for interface in configuration:
-                if interface.bInterfaceClass == INTERFACE_CLASS and _carries_20601(interface):
+                if interface.bInterfaceClass == INTERFACE_CLASS and _carries_20601(bytes(interface.extra_descriptors)):
                     yield Found(device=device, interface=interface)
                     return
 
 
-def _carries_20601(interface: Any) -> bool:
+@lru_cache(maxsize=64)
+def _carries_20601(descriptors: bytes) -> bool:
+    """What is looked at every 2 s is said once."""
     try:
-        return Function.of(bytes(interface.extra_descriptors)).data_code == DataCode.IEEE_11073_20601
+        return Function.of(descriptors).data_code == DataCode.IEEE_11073_20601
     except DecodeError as error:
         event("usb_device_not_understood", logging.WARNING, detail=str(error))
         return False
@@ -79,28 +82,25 @@ async def serve(associations: Associations, backend: Backend = None) -> None:
     """Serve every such device from when it is plugged in until it is pulled out, for ever."""
     serving: dict[tuple[int, int], asyncio.Task[None]] = {}
     fault = ""
-    while True:
-        try:
-            found = await asyncio.to_thread(find, backend)
-        except OSError as error:
-            if str(error) != fault:
-                event("usb_unavailable", logging.WARNING, detail=str(error))
-            fault = str(error)
-            await asyncio.sleep(UNAVAILABLE_S)
-            continue
-        fault = ""
-        for each in found:
-            if each.place not in serving:
-                serving[each.place] = asyncio.create_task(_device(associations, each), name="usb")
-        gone = serving.keys() - {each.place for each in found}
-        for place in gone:
-            serving.pop(place).cancel()
-        try:
+    try:
+        while True:
+            try:
+                found = {each.place: each for each in await asyncio.to_thread(find, backend)}
+            except OSError as error:
+                if str(error) != fault:
+                    event("usb_unavailable", logging.WARNING, detail=str(error))
+                fault = str(error)
+                await asyncio.sleep(UNAVAILABLE_S)
+                continue
+            fault = ""
+            for place in found.keys() - serving.keys():
+                serving[place] = asyncio.create_task(_device(associations, found[place]), name="usb")
+            for place in serving.keys() - found.keys():
+                serving.pop(place).cancel()
             await asyncio.sleep(LOOK_S)
-        except asyncio.CancelledError:
-            for task in serving.values():
-                task.cancel()
-            raise
+    finally:
+        for task in serving.values():
+            task.cancel()
 
 
 async def _device(associations: Associations, found: Found) -> None:
