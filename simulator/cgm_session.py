@@ -4,8 +4,8 @@ import struct
 from datetime import datetime
 from typing import Final
 
-from simulator.bluez import AttError
 from simulator.devices.values import crc
+from simulator.gatt import AttError
 
 MISSING_CRC, INVALID_CRC = 0x80, 0x81
 """ATT errors (CGMS 1.6)."""

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from simulator.bluez import AttError, Characteristic, Service, Step
 from simulator.cgm_session import CgmSession
 from simulator.clock import FACTORY, DeviceClock
 from simulator.devices import Delivery, Habit, Kind, Measured, Moment, current_time, date_time, device_information
@@ -29,6 +28,7 @@ from simulator.devices.kind import (
 )
 from simulator.devices.values import read_date_time
 from simulator.faults import DISCONNECT
+from simulator.gatt import AttError, Characteristic, Service, Step
 from simulator.memory import SETTLE_S, Memory
 from simulator.people import Condition, Person, further, person, vitals
 from simulator.racp import RecordAccess

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
-from simulator.bluez import AttError
+from simulator.gatt import AttError
 
 Stored = TypeVar("Stored")
 

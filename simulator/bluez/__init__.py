@@ -13,8 +13,9 @@ Three things are BlueZoo's alone, and are done only where it answers at /org/blu
 """
 
 from simulator.bluez.bus import BluezError, adapters
-from simulator.bluez.gatt import AttError, Characteristic, End, Service, Step, Subscription, full_uuid
+from simulator.bluez.gatt import End, Subscription
 from simulator.bluez.peripheral import Peripheral
+from simulator.gatt import AttError, Characteristic, Service, Step, full_uuid
 
 __all__ = [
     "AttError",

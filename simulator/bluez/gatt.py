@@ -15,7 +15,6 @@ import socket
 import struct
 import termios
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Final
 
@@ -23,6 +22,8 @@ from dbus_fast import PropertyAccess
 from dbus_fast.annotations import DBusBool, DBusBytes, DBusDict, DBusObjectPath, DBusSignature, DBusStr
 from dbus_fast.errors import DBusError
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property
+
+from simulator.gatt import AttError, Characteristic, Step, full_uuid
 
 ROOT: Final = "/org/stafet/peripheral"
 CONFIRM_TIMEOUT_S: Final = 30.0
@@ -35,16 +36,6 @@ _Strings = Annotated[list[str], DBusSignature("as")]
 _Socket = Annotated[tuple[int, int], DBusSignature("hq")]
 
 
-class Step(Enum):
-    """What a central did; the last may be our doing, too."""
-
-    CONNECT = "connect"
-    READ = "read"
-    WRITE = "write"
-    SUBSCRIBE = "subscribe"
-    DISCONNECT = "disconnect"
-
-
 class End(Enum):
     """How a subscription ended."""
 
@@ -54,49 +45,6 @@ class End(Enum):
     """The stack closed the subscription but said nothing of the link."""
     REPLACED = "replaced"
     """Somebody subscribed anew while this one had never ended: the subscriber before is gone."""
-
-
-class AttError(Exception):
-    """A request that the device refuses; `code` is the ATT error, 0x80 to 0x9F a profile's own, 0x0D a wrong length."""
-
-    INVALID_LENGTH: Final = 0x0D
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"ATT error 0x{code:02X}")
-        self.code = code
-
-    def as_dbus(self) -> DBusError:
-        """The error that BlueZ turns back into this code."""
-        if self.code == self.INVALID_LENGTH:
-            return DBusError("org.bluez.Error.InvalidValueLength", "wrong length")
-        return DBusError("org.bluez.Error.Failed", f"0x{self.code:02x}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Characteristic:
-    """One characteristic of a service: UUID, GATT flags, what a read gives, and what a write does.
-
-    `flags` are BlueZ's words: `read`, `write`, `notify`, `indicate`. `write` is called with the value before the
-    central has its answer; what it raises as AttError is the answer.
-    """
-
-    uuid: int
-    flags: tuple[str, ...]
-    read: Callable[[], bytes] | None = None
-    write: Callable[[bytes], None] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """One primary GATT service."""
-
-    uuid: int
-    characteristics: tuple[Characteristic, ...]
-
-
-def full_uuid(short: int) -> str:
-    """The 128-bit text of a Bluetooth SIG UUID (Core, Vol 3 Part B, 2.5.1)."""
-    return f"{short:08x}-0000-1000-8000-00805f9b34fb"
 
 
 class GattService(ServiceInterface):
@@ -154,7 +102,7 @@ class GattCharacteristic(ServiceInterface):
         try:
             self.characteristic.write(bytes(value))
         except AttError as error:
-            raise error.as_dbus() from error
+            raise _as_dbus(error) from error
         finally:
             self._heard(Step.WRITE, _central(options))
 
@@ -257,6 +205,13 @@ class Subscription:
             self._confirmed.set()
         else:
             self.close(End.UNSUBSCRIBED)
+
+
+def _as_dbus(error: AttError) -> DBusError:
+    """The error that BlueZ turns back into this code."""
+    if error.code == AttError.INVALID_LENGTH:
+        return DBusError("org.bluez.Error.InvalidValueLength", "wrong length")
+    return DBusError("org.bluez.Error.Failed", f"0x{error.code:02x}")
 
 
 def _central(options: DBusDict) -> str | None:

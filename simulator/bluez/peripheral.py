@@ -13,18 +13,8 @@ from dbus_fast.aio import MessageBus
 from simulator.bluez import advertisement, bus
 from simulator.bluez.advertisement import Advertisement
 from simulator.bluez.bus import BluezError, adapters
-from simulator.bluez.gatt import (
-    ROOT,
-    Characteristic,
-    End,
-    GattCharacteristic,
-    GattService,
-    NotifyingCharacteristic,
-    Service,
-    Step,
-    Subscription,
-    full_uuid,
-)
+from simulator.bluez.gatt import ROOT, End, GattCharacteristic, GattService, NotifyingCharacteristic, Subscription
+from simulator.gatt import Characteristic, Service, Step, full_uuid
 
 SIGHTING_INTERVAL_S: Final = 1.0
 

@@ -94,7 +94,8 @@ def _tissue_glucose(moment: Moment, *, check: bool) -> Sequence[Measured]:
                 Value(code=160212, refid="MDC_CONC_GLU_ISF", value=shown, unit="mg/dL"),
                 Value(code=8418008, refid="MDC_CONC_GLU_TREND", value=trend, unit="mg/dL/min"),
             ),
-            device_time=moment.at,
+            # All that the value says is the minute.
+            device_time=(moment.session or moment.at) + timedelta(minutes=moment.minutes),
         ),
     )
 

@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from simulator.bluez import AttError, Characteristic, Step
 from simulator.devices import KINDS
 from simulator.devices.values import crc, current_time, date_time
+from simulator.gatt import AttError, Characteristic, Step
 from simulator.instrument import GARBAGE, Instrument
 from simulator.people import person
 from simulator.racp import RecordAccess
