@@ -15,6 +15,7 @@ Layout: GHSS 1.0 as in Realtek's ghss_gatt_svc.h and ST's STM32WBA-BLE-GenericHe
 but what a length counts: ST's count what follows the length, and so did Philips' client and server of the drafts.
 """
 
+from struct import Struct
 from typing import Final, TypeAlias
 
 from wire.errors import DecodeError
@@ -45,6 +46,10 @@ _SUPPLEMENTAL: Final = 0x0040
 _DERIVED_FROM: Final = 0x0080
 _MEMBER_OF: Final = 0x0100
 _TLVS: Final = 0x0200
+
+_PLAIN: Final = Struct("<IHI").unpack
+_PLAIN_BYTES: Final = 12
+_UNIT_AND_VALUE: Final = Struct("<HI").unpack
 
 _WHOLE: Final = 0x03
 _USER_UNKNOWN: Final = 0xFF
@@ -123,6 +128,12 @@ def _observation(reader: Reader, around: _Header, *, bundled: bool) -> tuple[Mea
     kind, length, flags = raw[0], raw[1] | raw[2] << 8, raw[3] | raw[4] << 8
     if kind not in CLASSES or (bundled and kind == _BUNDLE):
         raise DecodeError(f"no observation class {kind} here", at)
+    if kind == _NUMERIC and flags == _TYPE and length == _PLAIN_BYTES:
+        # What bundles are made of: type, unit and number, read at once.
+        code, unit, number = _PLAIN(reader.take(10, "numeric observation"))
+        if not code:
+            raise DecodeError("observation type 0 is no MDC code", at + 5)
+        return (_number(code, unit, number, around),)
     end = at + 3 + length
     header = _header(reader, flags, around) if flags else around
     if kind == _BUNDLE:
@@ -168,18 +179,8 @@ def _value(reader: Reader, kind: int, header: _Header) -> Measurement:
     if code is None:
         raise DecodeError("an observation without a type", reader.offset)
     if kind == _NUMERIC:
-        raw = reader.take(6, "unit and value")
-        number = decode_float(int.from_bytes(raw[2:], "little"))
-        return Measurement(
-            code=code,
-            value=number,
-            unit=None if isinstance(number, Special) else _ucum(_UNITS | raw[0] | raw[1] << 8),
-            device_time=time,
-            clock_set=clock_set,
-            status=status,
-            user=user,
-            supplemental=supplemental,
-        )
+        unit, raw = _UNIT_AND_VALUE(reader.take(6, "unit and value"))
+        return _number(code, unit, raw, header)
     absent = coded = None
     parts: tuple[Measurement, ...] = ()
     if kind == _DISCRETE:
@@ -208,10 +209,23 @@ def _value(reader: Reader, kind: int, header: _Header) -> Measurement:
     )
 
 
+def _number(code: int, unit: int, raw: int, header: _Header) -> Measurement:
+    _, time, clock_set, status, user, supplemental = header
+    number = decode_float(raw)
+    return Measurement(
+        code=code,
+        value=number,
+        unit=None if isinstance(number, Special) else UCUM.get(_UNITS | unit) or _ucum(_UNITS | unit),
+        device_time=time,
+        clock_set=clock_set,
+        status=status,
+        user=user,
+        supplemental=supplemental,
+    )
+
+
 def _ucum(unit: int) -> str:
-    if (known := UCUM.get(unit)) is not None:
-        return known
-    # Rare units stand beside the 20601 codec, which no decoding of GATT loads.
+    # Rare units stand beside the 20601 codec, which no decoding of GATT loads otherwise.
     from wire.x73.units import ucum  # noqa: PLC0415
 
     return ucum(unit)
