@@ -24,13 +24,26 @@ from edge.outbox import Outbox, OutboxFull
 from edge.x73_asking import CONTINUE_S, first_request
 from edge.x73_association import MDS_WAIT_S, Association
 from tests.edge.readings import clock
-from tests.wire.x73.support import AGENT_ID, SESSION, STAMP, apdus, measured_mds, only, oximeter_scan, profile
+from tests.wire.vectors import Vector
+from tests.wire.x73.support import (
+    AGENT_ID,
+    SESSION,
+    STAMP,
+    WHOLE,
+    apdus,
+    measured_mds,
+    only,
+    oximeter_scan,
+    profile,
+    vector,
+)
 from tests.wire.x73.test_agent import ENTRIES, ENTRY_MAP, STORING
+from tests.wire.x73.test_session_vectors import told
 from wire import batch
 from wire.evidence import AgentContextKind, AgentReport, ClockState
 from wire.measurement import Measurement
 from wire.x73.agent import Agent
-from wire.x73.apdu import Aare, Abrt, Act, Attribute, PhdAssociation, Prst
+from wire.x73.apdu import Aare, Aarq, Abrt, Act, Attribute, PhdAssociation, Prst, association_of
 from wire.x73.codes import Action, Attr, MetricSpec, Noti
 from wire.x73.dim import ATTRIBUTES, Configuration, attribute, encoded
 from wire.x73.events import Happening, Rejected, ReportConfirmed, TimeSet
@@ -59,13 +72,14 @@ class Hub:
         *,
         state: ClockState = ClockState.SYNCHRONISED,
         memory: Outbox | None = None,
+        agent: bytes = AGENT_ID,
     ) -> None:
         self.stored: list[bytes] = []
         self.full = False
         self.home = home
         self.intake = Intake(put=self._put if memory is None else memory.put, stored=lambda: None)
         self.collector = AgentCollector(
-            agents=[(AGENT_ID, "oximeter")],
+            agents=[(agent, "oximeter")],
             ways=ways,
             ports=(),
             intake=self.intake,
@@ -158,6 +172,32 @@ async def test_a_report_is_stored_as_it_came_with_what_it_is_understood_by(tmp_p
     (state,) = hub.collector.states()
     assert (state.device, state.label, state.connected) == (address_hash(AGENT_ID), "oximeter", False)
     assert (state.readings, state.sessions, state.read_s) == (1, 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    "case", [each for each in WHOLE if "means" in each.expected and not each.id.startswith("antidote")], ids=str
+)
+async def test_what_an_independent_agent_says_is_evidence_that_means_what_its_source_says(
+    tmp_path: Path, case: Vector
+) -> None:
+    source, _, name = case.id.partition("/")
+    device = "freescale/scale" if source == "atmel" else f"{source}/{name.partition('_')[0]}"
+    aarq, config, mds = (vector(f"{device}_{what}").value for what in ("aarq", "config", "mds"))
+    request = apdus(aarq)[0]
+    assert isinstance(request, Aarq)
+    peer = association_of(request)
+    assert peer is not None
+    hub = Hub(tmp_path, agent=peer.system_id)
+    association = Association(hub.collector.habits)
+    association.connected(0)
+    for said in (aarq, config, mds[:6] + b"\0\0" + mds[8:], case.value):
+        association.receive(said, 0)
+    (report,) = hub.reports()
+    assert (report.configuration, report.apdu) == (config[22:], case.value)
+    assert case.expected["means"] == [told(measurement) for measurement in meaning(report)]
+    (*_, answer) = apdus(association.manager.to_send())
+    assert isinstance(answer, Prst)
+    assert (answer.rose, answer.invoke_id) == (0x0201, int.from_bytes(case.value[6:8], "big"))
 
 
 async def test_a_confirmed_report_is_answered_after_it_is_stored(tmp_path: Path) -> None:
