@@ -307,6 +307,8 @@ class ReportDecoder:
         measurements: list[Measurement] = []
         if not metrics:
             raise DecodeError("a segment whose entries have no elements", offset)
+        if entry_map.header & ~_KNOWN_TIMES:
+            raise DecodeError("a segment whose entries begin with something that nobody knows", offset)
         while reader.remaining:
             stamps = self._entry_time(entry_map.header, reader)
             for metric, layout, size in metrics:
@@ -330,7 +332,8 @@ _ENTRY_TIMES: Final = (
     (0x2000, Attr.TIME_STAMP_REL_HI_RES, 8),
     (0x1000, Attr.TIME_STAMP_BO, 8),
 )
-"""SegmEntryHeader (A.11.7), in the order in which the times stand before an entry."""
+"""SegmEntryHeader (A.11.7), in the order in which the times stand before an entry. The last is of 20601:2014."""
+_KNOWN_TIMES: Final = sum(bit for bit, _, _ in _ENTRY_TIMES)
 
 
 def _of(error: DecodeError, index: int, handle: int) -> DecodeError:

@@ -391,6 +391,15 @@ def test_a_segment_s_statics_and_times_hold_for_all_its_entries() -> None:
         decoder.decode_segment(mapped, bits("00001f400062 0000".replace(" ", "")))
 
 
+@pytest.mark.parametrize("header", [0x0800, 0x8001, 0x4400])
+def test_entries_that_begin_with_something_unknown_are_refused_and_not_misread(header: int) -> None:
+    """antidote's manager refuses them, too: what stands there has no known size."""
+    element = SegmentElement(object_class=ObjectClass.METRIC_NU, type=SPO2_TYPE, handle=1, value_map=(BASIC,))
+    decoder = ReportDecoder(Configuration(config_id=0x4000, objects=(SPO2,)))
+    with pytest.raises(DecodeError):
+        decoder.decode_segment(SegmentEntryMap(header=header, elements=(element,)), bits("20261121193346500062"))
+
+
 def replace_map(element: SegmentElement, *entries: MapEntry) -> SegmentElement:
     return SegmentElement(
         object_class=element.object_class, type=element.type, handle=element.handle, value_map=entries
