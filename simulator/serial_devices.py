@@ -35,7 +35,7 @@ FACTORY: Final = datetime(2007, 10, 1)  # noqa: DTZ001  a device's clock knows n
 ACK, NAK = b"\x06", b"\x15"
 BEFORE_SENDING_S: Final = 0.2
 """A 9560 listens for commands before it sends."""
-SETTLED_S: Final = 0.3
+SETTLED_S: Final = 1.0
 """An oximeter whose connection lives so long after a frame believes that it arrived."""
 REPEAT_S: Final = 1.0
 """A lung monitor without an answer sends again."""

@@ -26,6 +26,8 @@ class Pty:
     def __init__(self, link: Path | None) -> None:
         self._link = link
         self._master = -1
+        self._unsaid = bytearray()
+        """What the line has not taken yet: it holds some 4 KiB."""
         self.path = ""
         """Where it is; another after each `plug`."""
 
@@ -49,6 +51,7 @@ class Pty:
         if self._master >= 0:
             os.close(self._master)
         self._master = -1
+        self._unsaid.clear()
 
     @property
     def is_open(self) -> bool:
@@ -71,12 +74,19 @@ class Pty:
             if loop.time() >= until:
                 return b""
             if not self.is_open:
+                self._unsaid.clear()
                 raise HungUp
+            self._flush()
             await asyncio.sleep(min(LOOK_S, max(0.0, until - loop.time())))
 
     def write(self, data: bytes) -> None:
-        """Say something; what a port that nobody reads does not take is lost, as on a line."""
+        """Say something; what the line does not take at once goes while the device reads."""
         if not self.is_open:
             raise HungUp
+        self._unsaid += data
+        self._flush()
+
+    def _flush(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.write(self._master, data)
+            while self._unsaid:
+                del self._unsaid[: os.write(self._master, self._unsaid)]

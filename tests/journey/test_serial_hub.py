@@ -23,7 +23,7 @@ from wire.serial import format_of
 SIM = Path(sys.executable).with_name("stafet-sim")
 DEVICES = {
     "nonin-df13": ["--count", "4", "--stored", "3", "--interval", "0"],
-    "nonin-memory": ["--count", "2"],
+    "nonin-memory": ["--count", "20"],  # more than a line holds at once
     "lung-monitor": ["--fault", "lost-ack"],
 }
 
@@ -89,7 +89,7 @@ def test_what_serial_devices_measured_is_in_the_outbox_value_for_value(hub: HubP
     hub.start(os.environ)
     for sim in sims:
         assert sim.process.wait(40) == 0, sim.device
-    eventually(lambda: len(hub.events("reading_stored")) == 9, within_s=10, what="nine readings stored")
+    eventually(lambda: len(hub.events("reading_stored")) == 27, within_s=10, what="27 readings stored")
     assert sorted(state["label"] for state in hub.status()["devices"] if state["readings"]) == sorted(DEVICES)
     assert hub.send(signal.SIGTERM) == 0
     kept = outbox(hub)
@@ -97,7 +97,7 @@ def test_what_serial_devices_measured_is_in_the_outbox_value_for_value(hub: HubP
         own = [frame for frame in kept if frame.device.address[-1] == number]
         assert {format_of(frame.format) for frame in own} == {FORMATS[sim.device]}
         assert told_frames(own) == measured_values(sim.lines())
-    assert len(kept) == sum(len(sim.lines()) for sim in sims) == 9
+    assert len(kept) == sum(len(sim.lines()) for sim in sims) == 27
     assert [line for line in hub.events() if "unlisted" in line] == []
     assert "02:00:00:00:00" not in hub.log.read_text()
 

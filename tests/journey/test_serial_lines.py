@@ -60,7 +60,7 @@ def link(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(serial_lines, "KINDS", {format_: Kind(0.05) for format_ in FORMATS.values()})
     for name in ("FIRST_RETRY_S", "ABSENT_S", "LONGEST_RETRY_S"):
         monkeypatch.setattr(serial_lines, name, 0.05)
-    monkeypatch.setattr(serial_lines, "PACE_S", 0.05)
+    monkeypatch.setattr(serial_lines, "PACE_S", 0.0)
     for name, seconds in (("BEFORE_SENDING_S", 0.05), ("SETTLED_S", 0.1), ("REPEAT_S", 0.2), ("UNPLUGGED_S", 0.1)):
         monkeypatch.setattr(serial_devices, name, seconds)
     path = Path("/dev/shm") / f"stafet-{os.getpid()}-{secrets.token_hex(4)}"  # noqa: S108  hub.toml takes ports below /dev
