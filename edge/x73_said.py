@@ -23,6 +23,8 @@ class Said:
         self.configuration: int | bytes = 0
         """The number of one that the standard fixes; else the configuration report."""
         self.mds: AgentContext | None = None
+        self._first_mds: AgentContext | None = None
+        """As it was before the hub set the clock: stamps from before that mean something only beside it."""
         self._declared: Configuration | None = None
         self._stored: dict[tuple[int, ...], AgentContext] = {}
         """What is known of a store (handle) and of a segment (handle, instance)."""
@@ -31,7 +33,7 @@ class Said:
 
     def forget(self) -> None:
         """Forget all but the configuration: what is told after the end still is of it."""
-        self.mds = None
+        self.mds = self._first_mds = None
         self._stored.clear()
         self._changed.clear()
 
@@ -42,6 +44,8 @@ class Said:
         self.configuration = self._declared.config_id if ours else self._declared.encode()
 
     def mds_read(self, attributes: bytes) -> None:
+        if self._first_mds is None:
+            self._first_mds = self.mds
         self.mds = self._now(AgentContextKind.MDS, attributes)
 
     def store_read(self, handle: int, attributes: bytes) -> None:
@@ -75,7 +79,7 @@ class Said:
             others = [self._stored.get((handle,)), self._stored.get((handle, report.descr.instance))]
         else:
             others = [*self._changed.values()]
-        return tuple(each for each in (self.mds, *others) if each is not None)
+        return tuple(each for each in (self._first_mds, self.mds, *others) if each is not None)
 
     def _now(self, kind: AgentContextKind, value: bytes) -> AgentContext:
         return AgentContext(kind=kind, mono_us=self._mono_us(), value=value)

@@ -24,7 +24,7 @@ from bridge.fhir.times import (
 )
 from wire.evidence import AgentReport
 from wire.measurement import Measurement
-from wire.x73.evidence import Counted, mds_of
+from wire.x73.evidence import Counted, MdsRead, mds_of, mds_reads
 
 _TICK_US: Final = 125
 """A relative time counts eighths of milliseconds; FHIR is told microseconds (PhdCoincidentTimeStampObservation)."""
@@ -38,8 +38,16 @@ class AgentTimes:
         self._received = received
         self._zone = zone
         self._mds = mds_of(report)
-        self._read = self._when_read()
-        self._clocks = {base_offset: self._clock(base_offset=base_offset) for base_offset in (False, True)}
+        self._read = self._when(self._mds)
+        clocks = {
+            base_offset: [
+                clock for mds in mds_reads(report) if (clock := self._clock(mds, base_offset=base_offset)) is not None
+            ]
+            for base_offset in (False, True)
+        }
+        self._clocks = {
+            base_offset: (each[-1] if each else None, tuple(each[:-1])) for base_offset, each in clocks.items()
+        }
 
     def timing(self, measurement: Measurement, counted: Counted | None) -> Timing:
         """When a measurement took place; raises Untranslatable where the table says discard."""
@@ -47,37 +55,39 @@ class AgentTimes:
             return self._by_counter(counted)
         stamp = measurement.device_time
         base_offset = stamp is not None and stamp.offset_min is not None
+        clock, before = self._clocks[base_offset]
         return timing(
             stamp,
             clock_set=measurement.clock_set,
             received=self._received,
-            clock=self._clocks[base_offset],
+            clock=clock,
             zone=self._zone,
             time_type=TimeType.UTC if base_offset else TimeType.LOCAL,
+            before=before,
         )
 
-    def _when_read(self) -> datetime | None:
+    def _when(self, mds: MdsRead) -> datetime | None:
         """When the hub had the MDS, by its own (corrected) clock; None if it did not have it."""
-        if not self._mds.attributes:
+        if not mds.attributes:
             return None
         try:
-            return self._received + timedelta(microseconds=self._mds.mono_us - self._report.received.mono_us)
+            return self._received + timedelta(microseconds=mds.mono_us - self._report.received.mono_us)
         except OverflowError:
             return None
 
-    def _clock(self, *, base_offset: bool) -> DeviceClock | None:
-        shown = self._mds.clock(base_offset=base_offset)
-        if shown is None or self._read is None:
+    def _clock(self, mds: MdsRead, *, base_offset: bool) -> DeviceClock | None:
+        shown, read = mds.clock(base_offset=base_offset), self._when(mds)
+        if shown is None or read is None:
             return None
         return DeviceClock(
             phd=shown[0],
-            phg=self._read,
-            key=self._key(shown[1]),
-            claims_synced=self._mds.synchronised(base_offset=base_offset),
+            phg=read,
+            key=self._key(mds, shown[1]),
+            claims_synced=mds.synchronised(base_offset=base_offset),
         )
 
-    def _key(self, shown: bytes) -> bytes:
-        return self._report.received.boot + f" {self._mds.mono_us} ".encode() + shown
+    def _key(self, mds: MdsRead, shown: bytes) -> bytes:
+        return self._report.received.boot + f" {mds.mono_us} ".encode() + shown
 
     def _by_counter(self, counted: Counted) -> Timing:
         read, shown = self._read, self._mds.counter(high_resolution=counted.high_resolution)
@@ -90,7 +100,7 @@ class AgentTimes:
             phg=print_time(read, self._zone, "milliseconds"),
             phd=None,
             offset=False,
-            key=self._key(f"{counted.high_resolution} {shown}".encode()),
+            key=self._key(self._mds, f"{counted.high_resolution} {shown}".encode()),
             counter_us=shown if counted.high_resolution else shown * _TICK_US,
             high_resolution=counted.high_resolution,
         )

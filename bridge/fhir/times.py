@@ -14,7 +14,7 @@ what it then knows with the batch.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from enum import StrEnum
@@ -244,14 +244,18 @@ def timing(
     clock: DeviceClock | None,
     zone: tzinfo,
     time_type: TimeType = TimeType.LOCAL,
+    before: Sequence[DeviceClock] = (),
 ) -> Timing:
-    """When a measurement took place, by a stamp of this type; raises Untranslatable where the table says discard."""
+    """When a measurement took place, by a stamp of this type; raises Untranslatable where the table says discard.
+
+    `before` is the clock as it was read earlier in the same connection, and perhaps set since.
+    """
     if not _FIRST_ZONE <= received < _LAST_HUB:
         raise Untranslatable(Reason.HUB_TIME, "the time of reception is not of our age")
     if stamp is None or not stamp.known or not clock_set:
         return Timing(row=row(TimeType.NONE), effective=print_time(received, zone, "milliseconds"))
-    if clock is not None:
-        timed = _by_clock(stamp, received, clock, zone, time_type)
+    for each in () if clock is None else _that_made(stamp, clock, before, zone):
+        timed = _by_clock(stamp, received, each, zone, time_type)
         if timed is not None:
             return timed
     return _by_stamp(stamp, received, zone, time_type)
@@ -271,6 +275,19 @@ def at_its_word(stamp: DeviceTime | None, *, clock_set: bool, zone: tzinfo) -> T
 def print_time(instant: datetime, zone: tzinfo, timespec: str = "seconds") -> str:
     """A FHIR dateTime with the zone's offset; times are cut, not rounded, so that nothing moves past its reception."""
     return instant.astimezone(zone).isoformat(timespec=timespec)
+
+
+def _that_made(
+    stamp: DeviceTime, clock: DeviceClock, before: Sequence[DeviceClock], zone: tzinfo
+) -> tuple[DeviceClock, ...]:
+    """The clocks that may have made a stamp, the likeliest first.
+
+    What the clock as it is now would have stamped before it was first read was stamped by the clock as it was then.
+    """
+    there = clock.phg.astimezone(zone).utcoffset() or timedelta()
+    elapsed = _naive(stamp) - _own_offset(stamp, there) - (_naive(clock.phd) - _own_offset(clock.phd, there))
+    earlier = tuple(each for each in before if elapsed < each.phg - clock.phg)
+    return (*earlier, clock, *(each for each in before if each not in earlier))
 
 
 def _by_clock(

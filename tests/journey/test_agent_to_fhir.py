@@ -12,10 +12,12 @@ from edge.config import Agents
 from tests import phd
 from tests.edge.test_agents import Hub, Link, Oximeter, operating, places
 from tests.wire.agents import with_invoke_id
-from tests.wire.x73.support import SESSION, profile
+from tests.wire.x73.support import AGENT_ID, SESSION, oximeter_scan, profile
 from tests.wire.x73.test_agent import ENTRY_MAP, STORING
-from wire.evidence import AgentReport
+from wire.evidence import AgentContextKind, AgentReport
 from wire.x73.agent import Agent
+from wire.x73.mds import mds_attributes
+from wire.x73.specializations import SPECIALIZATIONS
 from wire.x73.store import Segment, Store
 from wire.x73.times import encode_absolute
 
@@ -102,3 +104,13 @@ async def test_a_stored_segment_is_written_once_wherever_its_transfer_was_cut(tm
         for limit in (cut, 1 << 30):
             Link(hub, Agent(profile(STORING), stores=(held,)), **{way: limit})
         assert written(hub) == expected
+
+
+async def test_the_clock_as_it_was_before_the_hub_set_it_stays_beside_what_comes_after(tmp_path: Path) -> None:
+    hub = Hub(tmp_path)
+    asks = mds_attributes(SPECIALIZATIONS[10404], system_id=AGENT_ID, config_id=0x0190)
+    link = Link(hub, Agent(replace(profile(), mds=asks)))
+    link.agent.report(oximeter_scan(), link.now)
+    link.run()
+    (report,) = hub.reports()
+    assert [each.kind for each in report.context] == [AgentContextKind.MDS, AgentContextKind.MDS]

@@ -8,6 +8,7 @@ has nothing but counters cannot say when anything was, only how long before or a
 `Counted`, and the hub's clock at that moment makes a time of it.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -107,16 +108,24 @@ class MdsRead:
         return bool(state & (_BO_TIME_SYNCED if base_offset else MdsTime.ABS_TIME_SYNCED))
 
 
-def mds_of(report: AgentReport) -> MdsRead:
-    """The MDS in a report's context, the last one read. A malformed one is none: it must not cost a reading."""
-    found = MdsRead(mono_us=report.received.mono_us, attributes={})
+def mds_reads(report: AgentReport) -> tuple[MdsRead, ...]:
+    """The MDS in a report's context, each time that the hub read it. A malformed one is none: it costs no reading.
+
+    There are two where the hub set the agent's clock in between.
+    """
+    found: list[MdsRead] = []
     for item in report.context:
         if item.kind is AgentContextKind.MDS:
-            try:
-                found = MdsRead(mono_us=item.mono_us, attributes=by_id(_MdsAttributes.decode(item.value).attributes))
-            except DecodeError:
-                continue
-    return found
+            with contextlib.suppress(DecodeError):
+                attributes = by_id(_MdsAttributes.decode(item.value).attributes)
+                found.append(MdsRead(mono_us=item.mono_us, attributes=attributes))
+    return tuple(found)
+
+
+def mds_of(report: AgentReport) -> MdsRead:
+    """The MDS as it was read last."""
+    reads = mds_reads(report)
+    return reads[-1] if reads else MdsRead(mono_us=report.received.mono_us, attributes={})
 
 
 def decode_agent_report(report: AgentReport) -> AgentMeasurements:

@@ -349,6 +349,20 @@ def test_a_spot_check_from_an_oximeters_memory_has_its_own_time_or_none() -> Non
         assert {row[2] for row in written(reading(0x2A5E, unset))} == {"2026-11-21T10:30:15.250+01:00"}
 
 
+@pytest.mark.parametrize("off", [timedelta(minutes=-30), timedelta(minutes=7), timedelta(days=-6000)], ids=str)
+def test_each_stamp_is_dated_by_the_clock_that_made_it_when_the_hub_has_set_it(off: timedelta) -> None:
+    """The MDS was read, the clock set, the MDS read again; what was stored before keeps its stamps."""
+    before = shows(local(timedelta(seconds=20)) + off, read_us=20_000_000)
+    after = shows(local(timedelta(seconds=18)), read_us=18_000_000)
+    two_days, three_minutes = timedelta(days=2), timedelta(minutes=3)
+    for ago in (two_days, three_minutes):
+        stored = spo2(local(ago) + off, before, after)
+        assert written(stored)[0][2] == (RECEIVED - ago).astimezone(COPENHAGEN).isoformat(timespec="milliseconds")
+    live = spo2(JUST_NOW, before, after)
+    assert written(live)[0][2] == "2026-11-21T10:30:10.250+01:00"
+    assert measured(live) == measured(spo2(JUST_NOW))
+
+
 def test_a_hub_that_learnt_the_time_later_dates_an_agents_report_too() -> None:
     unset = clock(RECEIVED - timedelta(days=9000), state=ClockState.UNSET)
     evidence = report(fixed((4, b"\xf2\xbc")), COUNTED.encode(), received=unset)
