@@ -284,8 +284,11 @@ def _that_made(
 
     What the clock as it is now would have stamped before it was first read was stamped by the clock as it was then.
     """
+    if not before:
+        return (clock,)
     there = clock.phg.astimezone(zone).utcoffset() or timedelta()
-    elapsed = _naive(stamp) - _own_offset(stamp, there) - (_naive(clock.phd) - _own_offset(clock.phd, there))
+    # Offsets apart, for a stamp may stand at the very end of the calendar.
+    elapsed = _naive(stamp) - _naive(clock.phd) - (_own_offset(stamp, there) - _own_offset(clock.phd, there))
     earlier = tuple(each for each in before if elapsed < each.phg - clock.phg)
     return (*earlier, clock, *(each for each in before if each not in earlier))
 
