@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 MAX_DEVICES: Final = 64
 """A household has ten; each costs a task."""
+ZONES: Final = Path("/usr/share/zoneinfo")
+"""tzdata; the C library takes a name that is not there for UTC, without a word."""
 MAX_FILE_BYTES: Final = 1 << 20
 """A file of CA certificates is a quarter of it."""
 
@@ -109,6 +111,14 @@ def _loopback_port(value: object, _: Path) -> tuple[str, int]:
         if is_loopback(host.strip("[]")) and port.isdecimal() and 1 <= int(port) <= 65535:
             return host.strip("[]"), int(port)
     raise _Wrong(f"{_shown(value)} does not fit", 'write a loopback address and a port, as in "127.0.0.1:6024"')
+
+
+def _timezone(value: object, _: Path) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}", value):
+        if (ZONES / value).is_file():
+            return value
+        raise _Wrong(f"{_shown(value)} is not known here", 'write a time zone that is, as in "Europe/Copenhagen"')
+    raise _Wrong(f"{_shown(value)} is no time zone", 'write its name, as in "Europe/Copenhagen"')
 
 
 def _flag(value: object, _: Path) -> bool:
@@ -208,6 +218,8 @@ class Hub(NamedTuple):
     id: Annotated[str, _matching(r"[a-z0-9-]{1,36}", 'write 1 to 36 of a-z, 0-9 and -, as in "hub-0001"')]
     key: Annotated[Path, _file('name the file of the hub\'s private key, as in "hub-key.pem"'), _private_key]
     store: Annotated[Path, _file('name the file of the outbox, as in "outbox.db"'), _store]
+    timezone: Annotated[str, _timezone] = ""
+    """Where the citizen is: devices show local time, and are set to it. Empty: the system's."""
 
 
 class Bridge(NamedTuple):

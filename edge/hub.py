@@ -17,6 +17,7 @@ import gc
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -69,6 +70,9 @@ WARNINGS: Final = frozenset(
 def run(config: Config) -> None:
     """The program `stafet-hub run`, until SIGTERM or SIGINT. OutboxError if the store cannot be used (any more)."""
     _share_one_arena()
+    if config.hub.timezone:
+        os.environ["TZ"] = config.hub.timezone
+        time.tzset()
     try:
         asyncio.run(serve(config))
     except BaseExceptionGroup as group:

@@ -109,6 +109,27 @@ hub.key: {tmp_path}/missing.pem is not there; run stafet-hub identity --config {
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("Europe/Copenhagen", None),
+        ("UTC", None),
+        ("Europe/Kopenhagen", "is not known here"),
+        ("Europe", "is not known here"),
+        ("../../../etc/passwd", "is no time zone"),
+        ("/etc/passwd", "is no time zone"),
+    ],
+)
+def test_a_time_zone_is_one_that_the_system_knows_because_it_would_take_any_other_for_utc(
+    home: Path, name: str, fault: str | None
+) -> None:
+    path = write(home, GOOD.replace("[hub]\n", f'[hub]\ntimezone = "{name}"\n'))
+    if fault is None:
+        assert load(path).hub.timezone == name
+    else:
+        assert fault in str(faults_of(path)[0])
+
+
 def test_a_port_that_is_listed_twice_is_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "hub.toml"
     line = '[[serial]]\nport = "/dev/rfcomm0"\nformat = "nonin-df13"\naddress = "02:00:00:00:00:01"\n'

@@ -1,14 +1,19 @@
 """The clocks of devices: read before anything, set only by a clock that is right, and never between two timelines."""
 
 import asyncio
-from datetime import datetime, timedelta
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge import device_clock
+from edge.config import Bridge, Config, Hub, Mqtt
 from edge.fake_radio import OPERATION_S, FakePeripheral, FakeRadio
 from edge.fake_records import RACP, FakeRecords
+from edge.hub import run
 from edge.radio import RadioError
 from tests.edge.collecting import Store, clock_that_is, collecting
 from tests.edge.test_flows import OLD_CLOCK, glucose, meter, session
@@ -63,6 +68,29 @@ def test_what_is_written_is_the_hubs_local_time_as_the_specifications_have_it() 
     assert current == bytes.fromhex("ea07 0b 16 0d 2d 3b 07 80 02"), "22 November 2026 is a Sunday"
     assert decode_current_time(current).isoformat().startswith("2026-11-22T13:45:59.5")
     assert decode_date_time(device_clock.encoded(DATE_TIME, now(wall))).isoformat() == "2026-11-22T13:45:59"
+
+
+def test_devices_are_set_to_the_time_where_the_citizen_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[hub] timezone, whatever the system's is; in summer time too."""
+    shown: list[bytes] = []
+
+    async def serve(_: Config) -> None:
+        for day in (datetime(2026, 1, 22, 12, tzinfo=UTC), datetime(2026, 7, 22, 12, tzinfo=UTC)):
+            shown.append(device_clock.encoded(DATE_TIME, now(day)))
+            shown.append(device_clock.session_start(now(day), b"")[7:])
+
+    monkeypatch.setattr("edge.hub.serve", serve)
+    hub = Hub(id="hub-0001", key=tmp_path, store=tmp_path, timezone="Europe/Copenhagen")
+    before = os.environ.get("TZ")
+    monkeypatch.setenv("TZ", before or "UTC")
+    try:
+        run(Config(hub=hub, bridge=Bridge(public_key=tmp_path), mqtt=Mqtt(host="localhost")))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    winter, winter_zone, summer, summer_zone = shown
+    assert (decode_date_time(winter).hour, winter_zone) == (13, bytes((4, 0)))
+    assert (decode_date_time(summer).hour, summer_zone) == (14, bytes((4, 4)))
 
 
 @pytest.mark.parametrize("seconds", [0, -3600, 59, 86_400 * 365])
