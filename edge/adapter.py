@@ -7,7 +7,8 @@ switches the power off, and firmware hangs without a word. So:
    if that is not there either, the only one.
 2. An adapter without power gets it: the hub's radio has no other master.
 3. An adapter that is there and does not do its work is power-cycled, which makes kernel and firmware begin anew:
-   `Health` says when. Never while a device is connected, and seldom if it does not help.
+   `Health` says when. Never while a device is connected, be it a serial port's or another program's, and seldom if it
+   does not help.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from asyncio import Event
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from edge.bluez import ADAPTER, ROOT, Bluez, BluezError
+from edge.bluez import ADAPTER, DEVICE, ROOT, Bluez, BluezError
 from edge.log import address_hash, event
 from edge.radio import RadioError
 
@@ -105,6 +106,19 @@ class Adapter:
         except BluezError as error:
             raise RadioError(error.reason, error.detail) from error
         return self.name
+
+    async def connected(self) -> frozenset[str]:
+        """The addresses of all that are connected through it, whoever uses them; after `ready`."""
+        assert self._bluez is not None  # noqa: S101  `ready` went before
+        try:
+            found = await self._bluez.objects()
+        except BluezError as error:
+            raise RadioError(error.reason, error.detail) from error
+        under = f"{ROOT}/{self.name}/"
+        devices = [
+            interfaces[DEVICE] for path, interfaces in found.items() if DEVICE in interfaces and path.startswith(under)
+        ]
+        return frozenset(str(device["Address"]) for device in devices if device["Connected"])
 
     async def power_cycle(self, why: str) -> None:
         """Off and on again, after `ready`."""

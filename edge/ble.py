@@ -161,7 +161,7 @@ class BleakRadio:
             try:
                 name = await self._adapter.ready()
                 now = asyncio.get_running_loop().time()
-                if not self._links and (why := self._health.due(now)) is not None:
+                if (why := self._health.due(now)) is not None and not await self._is_in_use():
                     self._health.cycled(now, why)
                     await self._adapter.power_cycle(why)
                     self.lost.clear()
@@ -178,6 +178,10 @@ class BleakRadio:
                 self._health.failed(SCAN_REFUSED)
                 raise
             return scanner
+
+    async def _is_in_use(self) -> bool:
+        """By a session of ours, or by somebody else's device. One of ours without a session is no reason to wait."""
+        return bool(self._links) or not (await self._adapter.connected()) <= self._wanted.keys()
 
     def _scan_lost(self) -> None:
         self.lost.set()

@@ -51,6 +51,11 @@ class SystemBus:
         self._bluezoo.kill()
         self._bluezoo.wait()
 
+    def signal_bluez(self, number: int) -> None:
+        """Stop it in its tracks, or let it go on."""
+        assert self._bluezoo is not None
+        self._bluezoo.send_signal(number)
+
     def kill(self) -> None:
         """End the bus as a crash does, and BlueZ with it."""
         assert self._daemon is not None

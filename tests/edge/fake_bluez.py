@@ -59,8 +59,14 @@ class FakeBluez:
         self.peers: list[Peer] = []
         self.agent: tuple[str, str, str] | None = None
         self.power_cycles = 0
+        self.ending = asyncio.Event()
         self.asked: list[str] = []
         """The agent's methods that were called, and with what result."""
+
+    async def hang(self) -> None:
+        """Do not answer, as long as we live."""
+        await self.ending.wait()
+        raise DBusError("org.bluez.Error.NotReady", "Resource Not Ready")
 
     def in_the_air(self, *peers: Peer) -> None:
         self.peers += peers
@@ -130,6 +136,8 @@ async def serving(*peers: Peer) -> AsyncIterator[FakeBluez]:
         advertising.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await advertising
+        bluez.ending.set()
+        await asyncio.sleep(0.01)  # what hangs ends
         bluez.bus.disconnect()
         await bluez.bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
@@ -273,7 +281,7 @@ class Device(ServiceInterface):
     @dbus_method(name="Connect")
     async def connect(self) -> None:
         if self.peer.hangs or self.bluez.stuck == "hangs":
-            await asyncio.Event().wait()
+            await self.bluez.hang()
         self.connect_now()
 
     def connect_now(self) -> None:
@@ -294,7 +302,7 @@ class Device(ServiceInterface):
     @dbus_method(name="Disconnect")
     async def disconnect(self) -> None:
         if self.bluez.stuck == "hangs":
-            await asyncio.Event().wait()
+            await self.bluez.hang()
         self.disconnect_now()
 
     def disconnect_now(self) -> None:
@@ -323,7 +331,7 @@ class Device(ServiceInterface):
             case "fails":
                 raise DBusError("org.bluez.Error.AuthenticationFailed", "Authentication Failed")
             case "slow":
-                await asyncio.Event().wait()
+                await self.bluez.hang()
         self.connect_now()
         self.is_paired = True
         changed: dict[str, Any] = {"Paired": True, "Bonded": True}

@@ -219,11 +219,32 @@ async def test_a_stuck_adapter_is_not_power_cycled_under_a_session_that_works(
         bluez.stuck = "deaf"
         (measurement,) = [c for d in bluez.devices.values() for c in d.characteristics if c.subscribed.is_set()]
         for _ in range(4):
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.3)
             measurement.notify(SPO2_98)
         await collected.until(5)
         assert collector.states()[0].sessions == 1
         assert bluez.power_cycles == 0
+
+
+async def test_a_stuck_adapter_is_not_power_cycled_under_a_device_of_somebody_else(
+    bare_bus: SystemBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ble, "SILENT_S", 0.1)
+    monkeypatch.setattr(collect, "DEAF_TICKS", 1)
+    serial_port = Peer(address="00:1C:05:00:00:01", name="Nonin over SPP")
+    async with serving(serial_port) as bluez, collecting():
+        async with asyncio.timeout(WITHIN_S):
+            while not bluez.devices:  # noqa: ASYNC110  as above
+                await asyncio.sleep(0.01)
+        (device,) = bluez.devices.values()
+        device.connect_now()
+        bluez.stuck = "deaf"
+        await asyncio.sleep(1.5)
+        assert bluez.power_cycles == 0
+        device.disconnect_now()
+        async with asyncio.timeout(WITHIN_S):
+            while bluez.power_cycles == 0:  # noqa: ASYNC110  as above
+                await asyncio.sleep(0.01)
 
 
 def test_a_minute_is_enough_to_find_an_adapter_stuck() -> None:
