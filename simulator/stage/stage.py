@@ -28,6 +28,7 @@ HUB_CONFIGURATION = """\
 id = "{hub}"
 key = "hub-key.pem"
 store = "outbox.db"
+timezone = "{timezone}"
 
 [bridge]
 public_key = "bridge-public.pem"
@@ -225,7 +226,13 @@ class Stage:
         )
 
     def _write_configuration(self) -> None:
-        hub = HUB_CONFIGURATION.format(hub=HUB, host=LOOPBACK, port=self.mqtt_port, idle_timeout_s=self.idle_timeout_s)
+        hub = HUB_CONFIGURATION.format(
+            hub=HUB,
+            timezone=self.scenario.timezone,
+            host=LOOPBACK,
+            port=self.mqtt_port,
+            idle_timeout_s=self.idle_timeout_s,
+        )
         for device in self.scenario.devices:
             hub += HUB_DEVICE.format(address=address_of(device.adapter), label=device.label)
         self._path("hub.toml").write_text(hub, encoding="utf-8")
