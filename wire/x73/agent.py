@@ -63,14 +63,7 @@ from wire.x73.events import (
 )
 from wire.x73.mder import U16
 from wire.x73.mds import identity
-from wire.x73.reports import (
-    ConfigReportResult,
-    ConfigResult,
-    PersonScan,
-    ScanReport,
-    decode_info,
-    encode_report,
-)
+from wire.x73.reports import ConfigReportResult, ConfigResult, PersonScan, ScanReport, decode_info, encode_report
 from wire.x73.services import (
     DataReqResult,
     DataRequest,
