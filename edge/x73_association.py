@@ -19,7 +19,7 @@ from edge.x73_asking import CONTINUE_S, continued, first_request
 from edge.x73_said import Said
 from wire.evidence import AgentContext
 from wire.x73.apdu import AbortReason, AssociateResult, PhdAssociation
-from wire.x73.codes import MDS_HANDLE, Attr, SegmentStatus
+from wire.x73.codes import MDS_HANDLE, Attr, FunctionalUnits, SegmentStatus
 from wire.x73.dim import Configuration
 from wire.x73.events import (
     Aborted,
@@ -300,10 +300,11 @@ class Association:
         return happened
 
     def _told(self, reported: Reported | SegmentData) -> Told:
+        # By what was said when the association began: the manager may be in the next one already.
         peer = self._peer
         return Told(
             system_id=peer.system_id if peer is not None else b"",
-            test=self.manager.test,
+            test=peer is not None and bool(peer.functional_units & FunctionalUnits.CREATE_TEST_ASSOC),
             report=reported,
             configuration=self._said.configuration,
             context=self._said.context(reported),
@@ -332,6 +333,8 @@ class Association:
             if self._habits.clear_store and not manager.test:
                 return manager.clear(happened.handle, happened.instance, now)
             return self._next_segment(now)
+        elif isinstance(happened, DataRequested) and happened.result:
+            self._asked = self._ask_again_at = None
         elif isinstance(happened, Failed):
             return self._failed(happened, now)
         elif isinstance(happened, SegmentCleared):
@@ -372,6 +375,8 @@ class Association:
         return self.manager.request_data(self._asked, now)
 
     def _failed(self, failed: Failed, now: float) -> list[Happening]:
+        if failed.request == "data-request":
+            self._asked = self._ask_again_at = None
         if failed.request == "get-mds":
             return self._take_early(now) + self._next_segment(now)
         if failed.request == "get-pm-store":

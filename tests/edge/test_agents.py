@@ -275,6 +275,30 @@ async def test_of_a_test_association_nothing_is_stored(tmp_path: Path, caplog: p
     assert "test_report_ignored" in [record.getMessage() for record in caplog.records]
 
 
+async def test_a_test_s_report_is_ignored_even_if_the_next_association_comes_in_the_same_bytes(tmp_path: Path) -> None:
+    hub = Hub(tmp_path)
+    association = Association(hub.collector.habits)
+    association.connected(0)
+    test = SESSION["aarq"].replace(
+        bytes.fromhex("80000000 00000000 00800000"), bytes.fromhex("80000000 20000000 00800000")
+    )
+    assert test != SESSION["aarq"]
+    association.receive(test, 0)
+    association.receive(SESSION["mds"] + SESSION["report"] + SESSION["rlrq"] + SESSION["aarq"], 0)
+    assert hub.stored == []
+
+
+async def test_a_request_for_reports_that_is_refused_is_not_prolonged(tmp_path: Path) -> None:
+    asks = replace(profile(), data_req_mode_flags=0x8840, data_req_init_agent_count=0, data_req_init_manager_count=1)
+    agent = Agent(asks)
+    link = Link(Hub(tmp_path), agent)
+    agent.profile = replace(asks, data_req_init_manager_count=0)
+    await asyncio.sleep(CONTINUE_S)
+    link.association.expire(link.now)
+    link.run()
+    assert link.association.deadline() is None
+
+
 async def test_a_report_that_comes_before_the_mds_waits_for_it_and_not_for_long(tmp_path: Path) -> None:
     hub = Hub(tmp_path)
     association = Association(hub.collector.habits)
