@@ -6,7 +6,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -40,6 +40,9 @@ DATA_FIELD_IGNORED: Final = 0x80
 COMMAND_NOT_SUPPORTED: Final = 0x81
 """ATT error (GHSS 1.6)."""
 _OMRON_TOLERANCE: Final = timedelta(minutes=10)
+_ZONE_UNKNOWN: Final = -128
+_SAVING_MIN: Final = {0: 0, 2: 30, 4: 60, 8: 120}
+"""DST Offset, 2A0D."""
 _START_LIVE, _STOP_LIVE, _LIVE_DONE = b"\x01", b"\x02", b"\x80"
 
 
@@ -390,11 +393,14 @@ class Instrument:
         return self._cgm.checked(date_time(shown) + quarters.to_bytes(1, "little", signed=True) + b"\x00")
 
     def _session_start_told(self, value: bytes) -> None:
-        """The time now (CGMS 3.4.1), from which the sensor counts back to the start of its session."""
+        """The time now, with its zone if that is known, from which the sensor counts back to the start of its session."""
         body = self._cgm.unchecked(value)
         if len(body) != 9:
             raise AttError(AttError.INVALID_LENGTH)
-        self._set_clock(_date_time(body))
+        told, quarters, saving = _date_time(body), int.from_bytes(body[7:8], signed=True), _SAVING_MIN.get(body[8])
+        if quarters != _ZONE_UNKNOWN and saving is not None:
+            told = told.replace(tzinfo=timezone(timedelta(minutes=15 * quarters + saving)))
+        self._set_clock(told)
 
     def _asked(self, value: bytes) -> None:
         """The Record Access Control Point was written."""

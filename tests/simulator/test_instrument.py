@@ -269,7 +269,7 @@ def test_a_glucose_sensor_counts_its_start_back_from_the_time_it_is_told() -> No
     hub = Hub("cgm", stored=2, faults={"clock-unset": 0})
     unset = hub.read(0x2AAA)
     assert unset[:9] == bytes(7) + b"\x80\xff"
-    told = date_time(START) + b"\x00\x00"
+    told = date_time(START + timedelta(hours=2)) + b"\x04\x04"  # UTC+1, and an hour of daylight saving
     hub.write(0x2AAA, told + crc(told))
     began = date_time(START - timedelta(minutes=15)) + b"\x00\x00"
     assert hub.read(0x2AAA) == began + crc(began)
