@@ -140,6 +140,7 @@ async def test_a_device_is_paired_by_whatever_method_it_has_and_is_listed_with_i
     ("peer", "more", "stdin", "status", "said"),
     [
         (oximeter(pairing="fails"), (), "", 69, "AuthenticationFailed"),
+        (oximeter(pairing="slow"), (), "", 69, "timeout"),
         (oximeter(pairing="type-passkey"), ("--passkey-from-stdin",), "111111\n", 69, "AuthenticationFailed"),
         (oximeter(pairing="type-passkey"), ("--passkey-from-stdin",), "1234567\n", 2, "passkey"),
         (oximeter(pairing="type-passkey"), (), "", 77, "ended here"),
@@ -149,8 +150,16 @@ async def test_a_device_is_paired_by_whatever_method_it_has_and_is_listed_with_i
     ],
 )
 async def test_what_does_not_come_about_is_said_in_one_line_and_leaves_neither_a_listing_nor_a_bond(  # noqa: PLR0917  a table's columns
-    peer: Peer, more: tuple[str, ...], stdin: str, status: int, said: str, hub: Hub, home: Path
+    peer: Peer,
+    more: tuple[str, ...],
+    stdin: str,
+    status: int,
+    said: str,
+    hub: Hub,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(pairing, "PAIR_S", 0.5)
     wanted = OXIMETER if peer.address.endswith("77") else peer.address
     async with serving(peer) as bluez:
         outcome = await hub(*pairs(wanted, "oximeter", *more), stdin=stdin)
