@@ -7,11 +7,9 @@ is not guessed at and not overwritten: the hub goes on with the one it has, whic
 """
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +23,6 @@ LOOK_S: Final = 2.0
 """How often a running hub looks for a new list."""
 MAX_BYTES: Final = 1 << 16
 """64 devices with the longest names and labels are 45 KB."""
-
-_ADDRESS: Final = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
 
 
 class ListingError(Exception):
@@ -73,7 +69,7 @@ def load(store: Path) -> tuple[Paired, ...]:
         raise ListingError(f"{path} cannot be read ({error.strerror})") from error
     try:
         return tuple(_devices(content))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ListingError(f"{path} is damaged") from error
 
 
@@ -143,14 +139,17 @@ _SHAPE: Final = Paired(address=b"", label="")
 
 
 def _address(text: str) -> bytes:
-    if _ADDRESS.fullmatch(text) is None:
+    address = bytes.fromhex(text.replace(":", ""))
+    if len(address) != 6 or text_of(address) != text:
         raise ValueError
-    return bytes.fromhex(text.replace(":", ""))
+    return address
 
 
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """Hold the directory against a second `pair` or `forget`; the lock ends with the process at the latest."""
+    import fcntl  # noqa: PLC0415  not for the hub, which only reads
+
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

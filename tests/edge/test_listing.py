@@ -88,6 +88,10 @@ def test_two_technicians_at_the_same_time_list_both_their_devices(store: Path) -
         '{"version": 1, "devices": [{"address": "AA:BB:CC:DD:EE:01"}]}',
         '{"version": 1, "devices": [{"address": "AA:BB:CC:DD:EE:01", "label": 1}]}',
         '{"version": 1, "devices": [{"address": "AA:BB:CC:DD:EE:01", "label": "x", "bonded": "yes"}]}',
+        '{"version": 1, "devices": [{"address": 1, "label": "x"}]}',
+        '{"version": 1, "devices": [{"address": "aa:bb:cc:dd:ee:01", "label": "x"}]}',
+        '{"version": 1, "devices": [1]}',
+        "\x00",
         "[" * 5000,
     ],
 )
