@@ -5,6 +5,7 @@ means beside another one (a glucose context and its record, a sensor's session) 
 """
 
 import contextlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -16,6 +17,7 @@ from wire.gatt import decode_reading, glucose
 from wire.gatt.device_information import DeviceInformation, device_information
 from wire.gatt.quirky import corrected
 from wire.measurement import Measurement, MeasurementStatus
+from wire.nomenclature import Mdc
 from wire.quirks import Quirk, quirk_for
 from wire.serial import SerialFormat
 from wire.services import RACP, service_of
@@ -29,6 +31,8 @@ _RECORDS: Final = frozenset({_GLUCOSE, _GLUCOSE_CONTEXT, 0x2B36, 0x2BDD})
 """What a device sends from its memory and in no other way: glucose, blood pressure records, stored health observations."""
 _MODELS: Final = {serial.FORMAT_NUMBERS[SerialFormat.NONIN_DF13]: "9560"}
 """Data format 13 is what this model speaks; its frames do not name it."""
+_LABEL: Final = re.compile(r"[a-z]+-(?:number|revision): *")
+"""Roche meters say what it is in the text itself: `serial-number: 92500000042`."""
 _PRODUCTION: Final = {1: "serial", 3: "hardware", 4: "software", 5: "firmware"}
 """ProdSpecEntry's spec-type (20601 A.3.1), by the field of `DeviceInformation` that it fills."""
 
@@ -58,10 +62,13 @@ def meaning_of(evidence: Evidence) -> Meaning:
     """What a reading says; DecodeError, and nothing else."""
     if isinstance(evidence, AgentReport):
         said = decode_agent_report(evidence)
+        both = tuple(zip(corrected(said.measurements, _quirk(evidence)), said.counted, strict=True))
+        kept = [each for each in both if each[0].code != Mdc.CONC_GLU_CONTROL]
         return Meaning(
-            measurements=corrected(said.measurements, _quirk(evidence)),
-            test=said.test,
-            counted=said.counted,
+            measurements=tuple(measurement for measurement, _ in kept),
+            # A control solution by its code alone: a meter's control segments have no test status.
+            test=said.test + tuple(measurement for measurement, _ in both if measurement.code == Mdc.CONC_GLU_CONTROL),
+            counted=tuple(counted for _, counted in kept),
             stored=said.stored,
         )
     if isinstance(evidence, SerialFrame):
@@ -154,7 +161,7 @@ def _of_agent(report: AgentReport) -> DeviceInformation:
     with contextlib.suppress(DecodeError):
         for entry in ProductionSpec.decode(mds.get(Attr.ID_PROD_SPECN, b"")).entries:
             if entry.spec_type in _PRODUCTION:
-                texts.setdefault(_PRODUCTION[entry.spec_type], _text(entry.spec))
+                texts.setdefault(_PRODUCTION[entry.spec_type], _LABEL.sub("", _text(entry.spec), count=1))
     return DeviceInformation(
         **{field: text for field, text in texts.items() if text}, system_id=report.device.address, pnp=None
     )

@@ -14,6 +14,7 @@ from bridge.fhir import Reason, Untranslatable
 from bridge.fhir.times import (
     CURRENT,
     OLDEST,
+    SYNC_TOLERANCE,
     Coincident,
     DeviceClock,
     TimeType,
@@ -83,7 +84,7 @@ class AgentTimes:
             phd=shown[0],
             phg=read,
             key=self._key(mds, shown[1]),
-            claims_synced=mds.synchronised(base_offset=base_offset),
+            tolerance=CURRENT if mds.synchronised(base_offset=base_offset) else SYNC_TOLERANCE,
         )
 
     def _key(self, mds: MdsRead, shown: bytes) -> bytes:

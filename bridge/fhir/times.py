@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 from bridge.fhir import Reason, Untranslatable
 from wire.errors import DecodeError
 from wire.evidence import Clock, ClockState, Reading, SerialFrame
-from wire.gatt import decode_current_time, decode_date_time
+from wire.gatt import cgm, decode_current_time, decode_date_time
 from wire.gatt.elapsed_time import read_elapsed_time
 from wire.gatt.reader import Reader
 from wire.measurement import DeviceTime
@@ -136,8 +136,8 @@ class DeviceClock:
     phd: DeviceTime
     phg: datetime
     key: bytes
-    claims_synced: bool = False
-    """The device says that its clock is kept right by others."""
+    tolerance: timedelta = SYNC_TOLERANCE
+    """How far it may be from the hub's clock and still agree with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +189,8 @@ def _elapsed_time(value: bytes) -> DeviceTime | None:
 
 
 _DATE_TIME: Final = 0x2A08
+_SENSOR_STATUS, _SESSION_START = 0x2AA9, 0x2AAA
+_MINUTE: Final = timedelta(minutes=1) + SYNC_TOLERANCE
 _CLOCKS: Final[Mapping[int | bytes, Callable[[bytes], DeviceTime | None]]] = MappingProxyType(
     {0x2A2B: decode_current_time, _DATE_TIME: decode_date_time, 0x2BF2: _elapsed_time}
 )
@@ -206,7 +208,7 @@ def device_clock(evidence: Reading | SerialFrame, received: datetime) -> DeviceC
     except OverflowError:
         return None
     key = evidence.received.boot + f" {best.mono_us} ".encode() + best.value
-    return DeviceClock(phd=best.time, phg=phg, key=key)
+    return DeviceClock(phd=best.time, phg=phg, key=key, tolerance=best.tolerance)
 
 
 class _Shown(NamedTuple):
@@ -216,6 +218,7 @@ class _Shown(NamedTuple):
     exact: bool
     value: bytes
     time: DeviceTime
+    tolerance: timedelta = SYNC_TOLERANCE
 
 
 def _shown_clocks(evidence: Reading | SerialFrame) -> Iterator[_Shown]:
@@ -226,6 +229,8 @@ def _shown_clocks(evidence: Reading | SerialFrame) -> Iterator[_Shown]:
                 with contextlib.suppress(DecodeError):
                     yield _Shown(reply.mono_us, exact=True, value=reply.frame, time=shown_clock(reply.frame))
         return
+    if (session := _session(evidence)) is not None:
+        yield session
     for item in evidence.context:
         decode = _CLOCKS.get(item.characteristic)
         if decode is None:
@@ -234,6 +239,20 @@ def _shown_clocks(evidence: Reading | SerialFrame) -> Iterator[_Shown]:
             time = decode(item.value)
             if time is not None:
                 yield _Shown(item.mono_us, exact=item.characteristic != _DATE_TIME, value=item.value, time=time)
+
+
+def _session(reading: Reading) -> _Shown | None:
+    """The clock of a glucose sensor: the start of its session and the minutes since, whole ones."""
+    context = {item.characteristic: item for item in reading.context}
+    status = context.get(_SENSOR_STATUS)
+    if status is None or _SESSION_START not in context:
+        return None
+    with contextlib.suppress(DecodeError):
+        elapsed_min, _ = cgm.decode_status(status.value)
+        time = cgm.decode_session_start(context[_SESSION_START].value).at(elapsed_min)
+        if time is not None:
+            return _Shown(status.mono_us, exact=False, value=status.value, time=time, tolerance=_MINUTE)
+    return None
 
 
 def timing(
@@ -305,7 +324,7 @@ def _by_clock(
         difference = clock.phg.replace(tzinfo=None) - (shown - _own_offset(clock.phd, there))
     except OverflowError:
         return None
-    synced = abs(difference) <= (CURRENT if clock.claims_synced else SYNC_TOLERANCE)
+    synced = abs(difference) <= clock.tolerance
     own = _instant(stamp, zone, received) if synced else None
     instant = carried if own is None else own
     if not received - OLDEST <= instant <= received + SYNC_TOLERANCE:

@@ -176,6 +176,33 @@ def test_what_the_mds_says_of_the_device_is_read_and_a_bad_mds_costs_nothing() -
         assert values(bad) == values(evidence)
 
 
+def test_a_production_specification_that_names_itself_is_the_number_alone() -> None:
+    # As an Accu-Chek Guide sends them (emogenet/accuchek, from captures): trailing zeros, one with a component.
+    def entry(spec_type: int, text: bytes, component: int = 0) -> bytes:
+        return spec_type.to_bytes(2, "big") + component.to_bytes(2, "big") + len(text).to_bytes(2, "big") + text
+
+    entries = (
+        entry(1, b"serial-number: 92500000042\0\0"),
+        entry(3, b"hw-revision: G\0\0", 0x1000),
+        entry(5, b"fw-revision: v1.9.6\0"),
+    )
+    body = b"".join(entries)
+    spec = len(entries).to_bytes(2, "big") + len(body).to_bytes(2, "big") + body
+    said = information_of(replace(OXIMETER, context=(mds((Attr.ID_PROD_SPECN, spec)),)))
+    assert (said.serial, said.hardware, said.firmware) == ("92500000042", "G", "v1.9.6")
+
+
+def test_a_control_solution_is_nobodys_glucose_though_its_code_alone_says_so() -> None:
+    apdu = variable(
+        (1, attribute_list((Attr.ID_TYPE, b"\x00\x02\x71\xd0"), (Attr.NU_VAL_OBS_BASIC, b"\x00\x61"))),
+        (10, attribute_list((Attr.NU_VAL_OBS_BASIC, b"\x00\x48"))),
+    )
+    meaning = meaning_of(report(apdu))
+    assert [each.code for each in meaning.measurements] == [149530]
+    assert [each.code for each in meaning.test] == [160208]
+    assert meaning.counted == (None,)
+
+
 def test_a_configuration_that_nobody_knows_is_a_fault_and_no_guess() -> None:
     for configuration in (0x0192, b"\x40\x00", bytes(64)):
         with pytest.raises(DecodeError):

@@ -517,6 +517,17 @@ def test_a_glucose_sensors_value_is_the_same_live_and_among_the_records() -> Non
     assert [row[2] for row in written(stored)] == ["2026-11-21T09:20:00+01:00", "2026-11-21T09:25:00+01:00"]
 
 
+def test_a_glucose_sensor_whose_clock_is_a_day_fast_is_carried_over_by_its_session() -> None:
+    bare = reading(0x2A5E, "").context[0]
+    start = replace(bare, characteristic=0x2AAA, value=bytes.fromhex("EA07 0B 16 08 00 00 04 00".replace(" ", "")))
+    status = replace(bare, characteristic=0x2AA9, mono_us=MONO_US, value=(150).to_bytes(2, "little") + bytes(3))
+    asked = replace(bare, characteristic=0x2A52, value=b"\x01\x01")
+    value = reading(0x2AA7, "06 00 5A00 5500", context=[start, status, asked])
+    assert [row[2] for row in written(value)] == ["2026-11-21T09:25:15+01:00"]
+    right = replace(start, value=bytes.fromhex("EA070B1508000004 00".replace(" ", "")))
+    assert [row[2] for row in written(replace(value, context=(right, status, asked)))] == ["2026-11-21T09:25:00+01:00"]
+
+
 def test_a_stored_result_is_the_same_whether_or_not_the_device_says_that_it_is_stored() -> None:
     shown = JUST_NOW.strftime("%Y%m%d%H%M%S")
     frames = []
