@@ -12,6 +12,9 @@ from wire.evidence import Clock, ClockState
 
 CURRENT_TIME: Final = 0x2A2B
 DATE_TIME: Final = 0x2A08
+ELAPSED_TIME: Final = 0x2BF2
+CLOCKS: Final = (CURRENT_TIME, DATE_TIME, ELAPSED_TIME)
+"""Where a device shows and takes the time, the better one first."""
 SESSION_START: Final = 0x2AAA
 CGM_FEATURE: Final = 0x2AA8
 
@@ -20,6 +23,16 @@ OFF_S: Final = 60.0
 
 _EXTERNAL_REFERENCE: Final = 0x02
 """Adjust reason (CTS 3.1.2.1): set from a reference clock, and neither by hand nor for another zone."""
+# Elapsed Time (GATT Specification Supplement 3.87)
+_TICKS: Final = 0x01
+_UTC: Final = 0x02
+_OFFSET_USED: Final = 0x10
+_ELAPSED_FORM: Final = 0x1F
+_PER_SECOND: Final = (1, 10, 1_000, 10_000)
+_EPOCH: Final = datetime(2000, 1, 1)  # noqa: DTZ001  UTC or local, as the flags say
+_EPOCH_UTC: Final = datetime(1970, 1, 1)  # noqa: DTZ001  to be compared with the other
+_FROM_THE_NETWORK: Final = 1
+
 _DST_ONE_HOUR: Final = 4
 _HAS_CRC: Final = 0x1000
 
@@ -53,8 +66,12 @@ def may_set(now: Clock) -> bool:
     return now.state is ClockState.SYNCHRONISED
 
 
-def off_s(value: bytes, now: Clock) -> float | None:
-    """How many seconds a Date Time or Current Time is ahead of the hub's clock; None if it shows no time."""
+def off_s(characteristic: int, value: bytes, now: Clock) -> float | None:
+    """How many seconds a clock is ahead of the hub's; None if it shows no time, or says that it has to be set."""
+    if characteristic == ELAPSED_TIME:
+        if len(value) < 9 or value[0] & _TICKS or value[9:10] == b"\x01":
+            return None
+        return int.from_bytes(value[1:7], "little") / _per_second(value[0]) - _elapsed_s(value[0], now)
     if len(value) < 7:
         return None
     try:
@@ -66,8 +83,23 @@ def off_s(value: bytes, now: Clock) -> float | None:
         return None
 
 
+def setting(characteristic: int, now: Clock, shown: bytes) -> bytes | None:
+    """What to write for a clock to show the hub's time; None if it counts ticks of its own.
+
+    Current Elapsed Time (9 bytes) is written in the form in which it is `shown`.
+    """
+    if characteristic != ELAPSED_TIME:
+        return encoded(characteristic, now)
+    flags = shown[0] & _ELAPSED_FORM if shown else _UTC | _OFFSET_USED
+    if flags & _TICKS:
+        return None
+    count = int(_elapsed_s(flags, now) * _per_second(flags))
+    quarters = time.localtime(now.wall_us / 1_000_000).tm_gmtoff // 900 if flags & _OFFSET_USED else 0
+    return bytes((flags,)) + count.to_bytes(6, "little") + bytes((_FROM_THE_NETWORK, quarters & 0xFF))
+
+
 def encoded(characteristic: int, now: Clock) -> bytes:
-    """What to write to Date Time (7 bytes) or Current Time (10 bytes) for it to show the hub's time."""
+    """The hub's local time as Date Time (7 bytes) or Current Time (10 bytes)."""
     there = _local(now)
     value = there.year.to_bytes(2, "little") + bytes((there.month, there.day, there.hour, there.minute, there.second))
     if characteristic == DATE_TIME:
@@ -96,6 +128,15 @@ def session_start(now: Clock, feature: bytes) -> bytes:
 
 def _local(now: Clock) -> datetime:
     return datetime.fromtimestamp(now.wall_us / 1_000_000)  # noqa: DTZ006  local time is what devices have
+
+
+def _per_second(flags: int) -> int:
+    return _PER_SECOND[flags >> 2 & 3]
+
+
+def _elapsed_s(flags: int, now: Clock) -> float:
+    there = _EPOCH_UTC + timedelta(microseconds=now.wall_us) if flags & _UTC else _local(now)
+    return (there - _EPOCH).total_seconds()
 
 
 def _crc(data: bytes) -> int:

@@ -193,12 +193,13 @@ class Session:
     # Clocks
 
     def _note_clock(self) -> None:
-        off_s = next((device_clock.off_s(value, self._now()) for uuid in CLOCK if (value := self._said(uuid))), None)
+        shown = ((uuid, value) for uuid in device_clock.CLOCKS if (value := self._said(uuid)))
+        off_s = next((device_clock.off_s(uuid, value, self._now()) for uuid, value in shown), None)
         self._tally.clock_off_s = None if off_s is None else round(off_s, 1)
 
     async def _set_clock(self, wanted: device_clock.Wish) -> bool:
         """Write the hub's time into the device, where it is to be and the hub has it; whether it was written."""
-        choice = CLOCK if wanted.characteristic is None else (wanted.characteristic,)
+        choice = device_clock.CLOCKS if wanted.characteristic is None else (wanted.characteristic,)
         found = self._writable(*choice)
         if found is None:
             return False
@@ -209,7 +210,8 @@ class Session:
         if not device_clock.may_set(now):
             event("clock_not_written", logging.WARNING, device=self._named, reason="hub-clock", off_s=off_s)
             return False
-        return await self._write_clock(found, device_clock.encoded(int(found.uuid), now), off_s)
+        value = device_clock.setting(found[0], now, self._said(found[0]))
+        return value is not None and await self._write_clock(found[1], value, off_s)
 
     async def _tell_session_start(self) -> None:
         """A CGM sensor that has not been told the time cannot tell it of its records."""
@@ -219,8 +221,8 @@ class Session:
         now = self._now()
         if device_clock.may_set(now):
             value = device_clock.session_start(now, self._said(device_clock.CGM_FEATURE))
-            if await self._write_clock(start, value, None):
-                await self._read_again(start)  # what it makes of it: the time at which it was started
+            if await self._write_clock(start[1], value, None):
+                await self._read_again(start[1])  # what it makes of it: the time at which it was started
 
     async def _write_clock(self, characteristic: Characteristic, value: bytes, off_s: float | None) -> bool:
         name = short_uuid(characteristic.uuid)
@@ -238,9 +240,9 @@ class Session:
         event("clock_written", device=self._named, characteristic=name, off_s=off_s)
         return True
 
-    def _writable(self, *uuids: int) -> Characteristic | None:
+    def _writable(self, *uuids: int) -> tuple[int, Characteristic] | None:
         theirs = {each.uuid: each for each in reversed(self._link.characteristics) if each.writable}
-        return next((theirs[uuid] for uuid in uuids if uuid in theirs), None)
+        return next(((uuid, theirs[uuid]) for uuid in uuids if uuid in theirs), None)
 
     # Subscribing
 
@@ -297,9 +299,10 @@ class Session:
 
     async def _begin(self) -> None:
         for uuid, value in (each for flow in FLOWS.values() for each in flow.begin):
-            point = self._writable(uuid)
-            if point is None:
+            found = self._writable(uuid)
+            if found is None:
                 continue
+            point = found[1]
             try:
                 async with asyncio.timeout(STEP_S):
                     if point.notifies:  # it answers by indication, and refuses who has not enabled that
@@ -394,7 +397,7 @@ class Session:
         if not self._fetched_whole or self._intake.held or not await self._set_clock(clock):
             return False
         for shown in self._link.characteristics:
-            if shown.uuid in CLOCK:
+            if shown.uuid in device_clock.CLOCKS:
                 await self._read_again(shown)
         self._note_clock()
         return True

@@ -19,10 +19,12 @@ from tests.edge.collecting import Store, clock_that_is, collecting
 from tests.edge.test_flows import OLD_CLOCK, glucose, meter, session
 from wire.evidence import Clock, ClockState
 from wire.gatt import cgm, decode_current_time, decode_date_time
+from wire.gatt.elapsed_time import read_elapsed_time
+from wire.gatt.reader import Reader
 
 pytestmark = pytest.mark.looptime
 
-CURRENT_TIME, DATE_TIME, SESSION_START, CUFF = 0x2A2B, 0x2A08, 0x2AAA, 0x2A35
+CURRENT_TIME, DATE_TIME, ELAPSED_TIME, SESSION_START, CUFF = 0x2A2B, 0x2A08, 0x2BF2, 0x2AAA, 0x2A35
 SYNCHRONISED = ClockState.SYNCHRONISED
 
 
@@ -100,12 +102,33 @@ def test_how_far_a_clock_is_off_is_told_in_seconds(characteristic: int, seconds:
     shown = device_clock.encoded(
         characteristic, now((wall.replace(tzinfo=None) + timedelta(seconds=seconds)).astimezone())
     )
-    assert device_clock.off_s(shown, now(wall)) == seconds
+    assert device_clock.off_s(characteristic, shown, now(wall)) == seconds
 
 
 @pytest.mark.parametrize("shown", ["", "00000000000000", "ea070d16000000", "ea0700000000000000ff", "ea070b161900"])
 def test_what_is_no_time_is_off_by_nothing_that_can_be_told(shown: str) -> None:
-    assert device_clock.off_s(bytes.fromhex(shown), now(datetime(2026, 11, 22).astimezone())) is None
+    assert device_clock.off_s(CURRENT_TIME, bytes.fromhex(shown), now(datetime(2026, 11, 22).astimezone())) is None
+
+
+@pytest.mark.parametrize("flags", [0x02, 0x12, 0x10, 0x00, 0x06, 0x1A, 0x1E])
+def test_an_elapsed_time_is_set_in_the_form_in_which_it_is_shown(flags: int) -> None:
+    wall = datetime(2026, 11, 22, 13, 45, 59).astimezone()
+    value = device_clock.setting(ELAPSED_TIME, now(wall), bytes((flags | 0x20,)) + bytes(8))
+    assert value is not None
+    read = read_elapsed_time(Reader(bytes((value[0] | 0x20,)) + value[1:]))
+    assert value[0] == flags
+    assert read.time is not None
+    assert read.time.isoformat().startswith("2026-11-22T")
+    assert device_clock.off_s(ELAPSED_TIME, value, now(wall)) == 0
+    later = now(wall + timedelta(seconds=70))
+    assert device_clock.off_s(ELAPSED_TIME, value, later) == -70
+    assert device_clock.off_s(ELAPSED_TIME, value + b"\x01\0", later) is None, "it says that it has to be set"
+
+
+def test_a_device_that_counts_ticks_of_its_own_is_told_no_time() -> None:
+    wall = datetime(2026, 11, 22).astimezone()
+    assert device_clock.setting(ELAPSED_TIME, now(wall), b"\x01" + bytes(8)) is None
+    assert device_clock.off_s(ELAPSED_TIME, b"\x01" + bytes(8), now(wall)) is None
 
 
 def test_a_session_start_is_the_time_with_its_zone_and_its_checksum() -> None:
