@@ -34,6 +34,13 @@ LONGEST_ROUND_TRIP_US: Final = 30_000_000
 _STA_UNSYNC: Final = 0x40
 
 
+def use_timezone(name: str) -> None:
+    """Let local time in this process be the citizen's; an empty name leaves the system's."""
+    if name:
+        os.environ["TZ"] = name
+        time.tzset()
+
+
 class SystemTime(NamedTuple):
     """What the system says: wall and monotonic time, and the kernel's bound on the error if it is disciplined."""
 

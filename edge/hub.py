@@ -17,14 +17,13 @@ import gc
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge import identity, status
-from edge.clock import SystemClock
+from edge.clock import SystemClock, use_timezone
 from edge.config import Config
 from edge.listing import LOOK_S, Listing
 from edge.log import Field, event
@@ -70,9 +69,7 @@ WARNINGS: Final = frozenset(
 def run(config: Config) -> None:
     """The program `stafet-hub run`, until SIGTERM or SIGINT. OutboxError if the store cannot be used (any more)."""
     _share_one_arena()
-    if config.hub.timezone:
-        os.environ["TZ"] = config.hub.timezone
-        time.tzset()
+    use_timezone(config.hub.timezone)
     try:
         asyncio.run(serve(config))
     except BaseExceptionGroup as group:

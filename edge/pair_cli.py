@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from edge import device_clock, pairing, status
 from edge.adapter import Adapter
 from edge.bluez import ROOT, Bluez, BluezError
-from edge.clock import SystemClock
+from edge.clock import SystemClock, use_timezone
 from edge.config import Config
 from edge.devices_cli import Words, change, columns, fail, labels
 from edge.listing import Paired, text_of
@@ -60,7 +60,7 @@ async def _pair(config: Config, options: argparse.Namespace, words: Words) -> No
             if not options.json:
                 name = candidate.name or "?"
                 print(words["pairing"].format(name=name, address=text_of(candidate.address)))
-            found = await pairing.pair(bluez, candidate, screen, bond=not options.no_bond, clock=_clock())
+            found = await pairing.pair(bluez, candidate, screen, bond=not options.no_bond, clock=_clock(config))
             if candidate.private and _is_taken(config, label, found.address):
                 await pairing.forget(bluez, candidate.path)
                 fail("label-taken", words, detail=label)
@@ -78,8 +78,9 @@ async def _pair(config: Config, options: argparse.Namespace, words: Words) -> No
     _print_found(device, found.information, words, options, written=written)
 
 
-def _clock() -> Callable[[int], bytes] | None:
+def _clock(config: Config) -> Callable[[int], bytes] | None:
     """How to tell a device the time, if this machine knows it."""
+    use_timezone(config.hub.timezone)
     clock = SystemClock()
     if not device_clock.may_set(clock.now()):
         return None

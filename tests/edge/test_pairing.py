@@ -8,10 +8,12 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
 
 import pytest
 from dbus_fast import BusType, Message, MessageType
@@ -283,9 +285,11 @@ async def test_a_bonded_device_with_a_private_address_is_read_by_its_identity_an
 
 
 async def test_a_device_that_ends_its_pairing_mode_with_the_time_is_told_the_time_and_none_is_subscribed_to(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device_clock, "may_set", lambda _: True)
+    monkeypatch.setenv("TZ", "UTC")
+    (home / "hub.toml").write_text(HUB_TOML.replace("store =", 'timezone = "Asia/Kathmandu"\nstore ='))
     cuff = Peer(
         address=CUFF,
         name="A&D_UA-651BLE_0001",
@@ -299,7 +303,10 @@ async def test_a_device_that_ends_its_pairing_mode_with_the_time_is_told_the_tim
             assert (await hub(*pairs(address, address))).status == 0
     (value,) = cuff.written.values()
     shown = datetime(int.from_bytes(value[:2], "little"), *value[2:7])  # noqa: DTZ001  local time, as the device has it
-    assert abs((datetime.now() - shown).total_seconds()) < WITHIN_S  # noqa: DTZ005  as above
+    here = datetime.now(ZoneInfo("Asia/Kathmandu")).replace(tzinfo=None)
+    assert abs((here - shown).total_seconds()) < WITHIN_S, "the time is the citizen's"
+    monkeypatch.undo()
+    time.tzset()
     assert cuff.written.keys() == {0x2A08}
     assert other.written == {}, "its clock is set when it is read, if it is off"
 
