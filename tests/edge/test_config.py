@@ -59,6 +59,17 @@ def test_a_good_file_gives_complete_paths_and_every_default(home: Path) -> None:
     assert settings.device == (config.Device(address=bytes.fromhex("AABBCCDDEE01"), label="oximeter"),)
 
 
+@pytest.mark.parametrize(
+    ("adapter", "fits"), [("hci12", True), ("00:1a:7D:DA:71:13", True), ("usb0", False), ("00:1A", False)]
+)
+def test_an_adapter_is_named_as_bluez_names_it_or_by_its_address(home: Path, adapter: str, fits: bool) -> None:
+    path = write(home, f'{GOOD}\n[ble]\nadapter = "{adapter}"\ntime_service = true\n')
+    if fits:
+        assert (load(path).ble.adapter, load(path).ble.time_service) == (adapter, True)
+    else:
+        assert [fault.path for fault in faults_of(path)] == ["ble.adapter"]
+
+
 def test_paths_are_relative_to_the_file_and_not_to_where_the_hub_starts(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
