@@ -142,7 +142,6 @@ class Instrument:
             vitals=vitals(who, true.astimezone(self._clock.zone)),
             further=further(who, true),
             at=self._clock.shown(true),
-            true=true,
             number=self._number,
             user=(2 if guest else 1) if second else None,
             clock_set=self._clock.is_set,

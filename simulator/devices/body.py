@@ -9,7 +9,6 @@ from simulator.devices.kind import DATE_TIME, Habit, Kind
 from simulator.devices.values import Measured, Moment, Value, date_time, rounded
 
 _STEP: Final = "0.005"
-_USER_UNKNOWN: Final = b""
 
 
 def _steps(mass: Decimal) -> int:
@@ -17,7 +16,7 @@ def _steps(mass: Decimal) -> int:
 
 
 def _user(moment: Moment) -> bytes:
-    return _USER_UNKNOWN if moment.user is None else bytes([moment.user])
+    return b"" if moment.user is None else bytes([moment.user])
 
 
 def weight(moment: Moment) -> Sequence[Measured]:

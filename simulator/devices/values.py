@@ -80,8 +80,6 @@ class Moment:
     further: Further
     at: datetime
     """What the device's clock shows, whole seconds."""
-    true: datetime
-    """When it is, in truth."""
     number: int = 1
     """Which measurement of this device it is, from 1."""
     user: int | None = None

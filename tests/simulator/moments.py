@@ -14,7 +14,7 @@ AT = datetime(2025, 5, 21, 10, 30, 45, tzinfo=UTC)
 def moment(*, at: datetime = AT, who: str = "p", **signals: Any) -> Moment:
     """Of a fictional person; `signals` replaces fields of the moment, of its vitals or of what else is true."""
     someone = person(1, 0, id_=who)
-    now = Moment(who=someone, vitals=vitals(someone, at), further=further(someone, at), at=at, true=at)
+    now = Moment(who=someone, vitals=vitals(someone, at), further=further(someone, at), at=at)
     for name, value in signals.items():
         for part in ("vitals", "further", "who"):
             if name in type(getattr(now, part)).__slots__:
