@@ -144,7 +144,8 @@ class Subscription:
         self.central = central
         self.end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._socket = ours
-        self._confirmed = asyncio.Event()
+        self._confirmed = False
+        self._news = asyncio.Event()
         asyncio.get_running_loop().add_reader(ours, self._readable)
 
     @property
@@ -154,9 +155,11 @@ class Subscription:
     def close(self, end: End) -> None:
         if self.open:
             asyncio.get_running_loop().remove_reader(self._socket)
+            # A central that hangs up at once has confirmed before; both may have come since we last looked.
+            self._confirmed = self._confirmed or bool(self._received())
             self._socket.close()
             self.end.set_result(end)
-            self._confirmed.set()
+            self._news.set()
 
     def hang(self) -> None:
         """Let the other end read the end of file, without closing ours yet."""
@@ -167,7 +170,8 @@ class Subscription:
         """Hand one value to the stack; False if the subscription had ended. An indication waits for its confirmation."""
         if not self.open:
             return False
-        self._confirmed.clear()
+        self._confirmed = False
+        self._news.clear()
         try:
             await asyncio.get_running_loop().sock_sendall(self._socket, value)
         except OSError:
@@ -176,10 +180,10 @@ class Subscription:
         if "indicate" in self.characteristic.flags:
             try:
                 async with asyncio.timeout(CONFIRM_TIMEOUT_S):
-                    await self._confirmed.wait()
+                    await self._news.wait()
             except TimeoutError:
                 self.close(End.UNSUBSCRIBED)
-            return self.open
+            return self._confirmed
         return True
 
     async def taken(self) -> None:
@@ -195,16 +199,23 @@ class Subscription:
 
     def _readable(self) -> None:
         """The stack writes one byte for each confirmation; nothing at all when it closed its end."""
-        try:
-            confirmation = self._socket.recv(16)
-        except BlockingIOError:
+        confirmation = self._received()
+        if confirmation is None:
             return
-        except OSError:
-            confirmation = b""
         if confirmation:
-            self._confirmed.set()
+            self._confirmed = True
+            self._news.set()
         else:
             self.close(End.UNSUBSCRIBED)
+
+    def _received(self) -> bytes | None:
+        """What the stack wrote; nothing if it closed its end, None if it did neither."""
+        try:
+            return self._socket.recv(16)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
 
 
 def _as_dbus(error: AttError) -> DBusError:
