@@ -80,6 +80,9 @@ def test_devices_are_set_to_the_time_where_the_citizen_is(tmp_path: Path, monkey
         for day in (datetime(2026, 1, 22, 12, tzinfo=UTC), datetime(2026, 7, 22, 12, tzinfo=UTC)):
             shown.append(device_clock.encoded(DATE_TIME, now(day)))
             shown.append(device_clock.session_start(now(day), b"")[7:])
+            elapsed = device_clock.setting(ELAPSED_TIME, now(day), b"\x12" + bytes(8))
+            assert elapsed is not None
+            shown.append(elapsed)
 
     monkeypatch.setattr("edge.hub.serve", serve)
     hub = Hub(id="hub-0001", key=tmp_path, store=tmp_path, timezone="Europe/Copenhagen")
@@ -90,9 +93,13 @@ def test_devices_are_set_to_the_time_where_the_citizen_is(tmp_path: Path, monkey
     finally:
         monkeypatch.undo()
         time.tzset()
-    winter, winter_zone, summer, summer_zone = shown
+    winter, winter_zone, winter_elapsed, summer, summer_zone, summer_elapsed = shown
     assert (decode_date_time(winter).hour, winter_zone) == (13, bytes((4, 0)))
     assert (decode_date_time(summer).hour, summer_zone) == (14, bytes((4, 4)))
+    for elapsed, offset_min in ((winter_elapsed, 60), (summer_elapsed, 120)):
+        read = read_elapsed_time(Reader(elapsed)).time
+        assert read is not None
+        assert (read.hour, read.offset_min) == (12 + offset_min // 60, offset_min)
 
 
 @pytest.mark.parametrize("seconds", [0, -3600, 59, 86_400 * 365])

@@ -435,6 +435,22 @@ async def test_a_glucose_context_carries_the_record_that_it_belongs_to() -> None
     assert belonging == [[server.kept[0].values[0][1]], [server.kept[2].values[0][1]]]
 
 
+async def test_a_health_sensor_is_asked_for_what_it_keeps_before_it_is_told_to_send_live_ones() -> None:
+    device, wanted = _health_sensor()
+    writes: list[int | bytes] = []
+    before = device.when_written
+
+    def written(device: FakePeripheral, uuid: int | bytes, value: bytes) -> None:
+        writes.append(uuid)
+        before(device, uuid, value)
+
+    device.when_written = written
+    store = Store()
+    await session(device, store)
+    assert writes == [RACP, RACP, 0x2BF4]
+    assert store.values == wanted
+
+
 async def test_a_message_in_segments_is_one_reading_and_what_is_not_whole_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
