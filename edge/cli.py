@@ -376,11 +376,11 @@ def _status(options: argparse.Namespace) -> int:
 def _devices_command(name: str) -> Callable[[argparse.Namespace], int]:
     def command(options: argparse.Namespace) -> int:
         settings = _settings(options)
-        from edge import devices_cli  # noqa: PLC0415
+        from edge.ble import devices_cli  # noqa: PLC0415
 
         try:
             if name == "pair":
-                from edge import pair_cli  # noqa: PLC0415
+                from edge.ble import pair_cli  # noqa: PLC0415
 
                 pair_cli.pair(settings, options)
             elif name == "devices":
@@ -496,8 +496,8 @@ def _decode_record(options: argparse.Namespace) -> int:
 
 
 def _decode_20601(options: argparse.Namespace) -> int:
-    from edge.recording import RecordingError, replay  # noqa: PLC0415
     from edge.table import measurement_table  # noqa: PLC0415
+    from edge.x73.recording import RecordingError, replay  # noqa: PLC0415
     from wire import measurement_json  # noqa: PLC0415
 
     name = "stdin" if options.file == "-" else options.file
@@ -536,8 +536,9 @@ def _lines_of(name: str) -> contextlib.AbstractContextManager[Iterable[str]]:
 
 
 def _listen(options: argparse.Namespace) -> int:
-    from edge import bench, log  # noqa: PLC0415
+    from edge import log  # noqa: PLC0415
     from edge.config import is_loopback  # noqa: PLC0415
+    from edge.x73 import bench  # noqa: PLC0415
 
     if not (options.tcp or options.serial or options.usb or options.hdp):
         raise _Failed(USAGE, "listen needs --tcp, --serial, --usb or --hdp; see stafet-hub listen --help")

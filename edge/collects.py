@@ -1,4 +1,4 @@
-"""What the hub asks of whoever collects, whatever the transport: `edge.collect` (Bluetooth LE) and its neighbours."""
+"""What the hub asks of whoever collects, whatever the transport: `edge.ble.collect` (Bluetooth LE) and its neighbours."""
 
 from dataclasses import dataclass
 from typing import Protocol

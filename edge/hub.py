@@ -33,10 +33,10 @@ from edge.sdnotify import Notifier
 from edge.uplink import Uplink
 
 if TYPE_CHECKING:
-    from edge.collect import Collector
+    from edge.ble.collect import Collector
+    from edge.ble.radio import Radio
     from edge.collects import Collects
     from edge.intake import Intake
-    from edge.radio import Radio
 
 RADIO_AFTER_S: Final = 1.0
 """The radio waits for the first PUBACK for so long: importing bleak beside it would make both slow on a small Pi."""
@@ -172,7 +172,7 @@ class HubAgent:
         for name, collector in self._collectors.items():
             self._watch.add(name, partial(getattr, collector, "progress"))
         gc.collect()
-        gc.freeze()  # what is there now stays: collecting what a session leaves (edge.ble) then takes a millisecond
+        gc.freeze()  # what is there now stays: collecting what a session leaves (edge.ble.bleak_radio) then takes a millisecond
         try:
             async with asyncio.TaskGroup() as group:
                 for name, collector in self._collectors.items():
@@ -180,7 +180,7 @@ class HubAgent:
                 group.create_task(self._intake.run(), name="held readings")
                 group.create_task(self._follow_listing(group, self._intake), name="listing")
                 if self._config.ble.time_service:
-                    from edge.time_service import TimeService  # noqa: PLC0415  only if it is asked for
+                    from edge.ble.time_service import TimeService  # noqa: PLC0415  only if it is asked for
 
                     offered = TimeService(
                         adapter=lambda: self._radio.adapter if self._radio else "", now=self._clock.now
@@ -210,7 +210,7 @@ class HubAgent:
             yield "collecting", self._bluetooth_collector(intake)
         ports = [port.port for port in config.serial if port.format == "20601"]
         if config.agent and (ports or config.agents.tcp or config.agents.usb or config.agents.hdp):
-            from edge.agents import AgentCollector  # noqa: PLC0415  as above
+            from edge.x73.agents import AgentCollector  # noqa: PLC0415  as above
 
             yield (
                 "agents",
@@ -225,7 +225,7 @@ class HubAgent:
                 ),
             )
         if any(each.format != "20601" for each in config.serial):
-            from edge.serial_lines import Line, SerialCollector  # noqa: PLC0415  as above
+            from edge.serial.lines import Line, SerialCollector  # noqa: PLC0415  as above
             from wire.serial import SerialFormat  # noqa: PLC0415  as above
 
             yield (
@@ -242,7 +242,7 @@ class HubAgent:
             )
 
     def _bluetooth_collector(self, intake: "Intake") -> "Collector":
-        from edge.collect import Collector  # noqa: PLC0415  as above
+        from edge.ble.collect import Collector  # noqa: PLC0415  as above
 
         if self._radio is None:
             self._radio = _bluetooth(self._config)
@@ -337,7 +337,7 @@ def _broker(config: Config) -> Broker:
 
 
 def _bluetooth(config: Config) -> "Radio":
-    from edge.ble import BleakRadio  # noqa: PLC0415  only if a device is listed: see the top
+    from edge.ble.bleak_radio import BleakRadio  # noqa: PLC0415  only if a device is listed: see the top
 
     return BleakRadio(adapter=config.ble.adapter)
 

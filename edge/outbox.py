@@ -170,7 +170,7 @@ class Outbox:
         return self._mending(lambda: self._put_many(encoded))
 
     def put_noted(self, encoded: bytes, *, source: bytes, notes: Sequence[bytes]) -> int:
-        """Store one reading, and with it the notes of the records in it (`edge.records`); its number."""
+        """Store one reading, and with it the notes of the records in it (`edge.ble.records`); its number."""
         return self._mending(lambda: self._put_many((encoded,), source, notes))[0]
 
     def recall(self, source: bytes) -> Recalled:

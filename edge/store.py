@@ -57,7 +57,7 @@ _SCHEMA: Final = (
       detail TEXT NOT NULL
     ) STRICT;
     """,
-    # Version 2: what `edge.records` remembers of the devices that keep records.
+    # Version 2: what `edge.ble.records` remembers of the devices that keep records.
     """
     CREATE TABLE note (
       id INTEGER PRIMARY KEY,
@@ -138,7 +138,7 @@ class Position(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The highest stored record of a device's service when the device last reported all (`edge.records`)."""
+    """The highest stored record of a device's service when the device last reported all (`edge.ble.records`)."""
 
     number: int
     digest: bytes

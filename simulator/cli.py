@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from simulator import scenario, serial_cli
-from simulator.bluez import BluezError
-from simulator.devices import KINDS
-from simulator.faults import FAULTS as BLE_FAULTS
+from simulator import scenario
+from simulator.ble.bluez import BluezError
+from simulator.ble.devices import KINDS
+from simulator.ble.faults import FAULTS as BLE_FAULTS
+from simulator.ble.play import play as play_scenario
 from simulator.log import Log
-from simulator.play import play as play_scenario
-from simulator.x73_options import DEVICES, FAULTS, NONE
+from simulator.serial import cli as serial_cli
+from simulator.x73.options import DEVICES, FAULTS, NONE
 
 OK, USAGE, UNAVAILABLE, CANNOT_CREATE, CONFIG = 0, 2, 69, 73, 78
 
@@ -195,7 +196,7 @@ def run(path: Path) -> int:
 
 def agent(options: argparse.Namespace) -> int:
     """Play one 20601 agent."""
-    from simulator.x73_agent import Plan, play  # noqa: PLC0415 - only this command needs the machine
+    from simulator.x73.agent import Plan, play  # noqa: PLC0415 - only this command needs the machine
     from wire.x73.specializations import BY_NAME  # noqa: PLC0415
 
     fault = FAULTS.get(options.fault, NONE)

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from simulator.devices import Value
+from simulator.ble.devices import Value
 from simulator.measured import Record
 
 MDC = "urn:iso:std:iso:11073:10101"

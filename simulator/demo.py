@@ -27,8 +27,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from simulator.ble.devices import PLAIN
 from simulator.compare import Compared, Comparison, Found, Outcome, compare
-from simulator.devices import PLAIN
 from simulator.fhir import FhirError
 from simulator.stage import MissingPartError, Stage, StageError
 

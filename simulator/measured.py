@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from simulator.devices import Measured, Other, Value
+from simulator.ble.devices import Measured, Other, Value
 
 __all__ = ["Other", "Record", "read"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from simulator import faults as device_faults
-from simulator.devices import KINDS, Kind
+from simulator.ble import faults as device_faults
+from simulator.ble.devices import KINDS, Kind
 from simulator.people import Condition, Person, person
 
 MAX_READINGS = 100_000
@@ -56,7 +56,7 @@ class Device:
     paired: bool = True
     """False: a device whose first session only pairs has not had it yet."""
     faults: Mapping[str, int] = field(default_factory=dict)
-    """`simulator.faults`: name and number."""
+    """`simulator.ble.faults`: name and number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from simulator.bluez import BluezError, adapters
+from simulator.ble.bluez import BluezError, adapters
 from simulator.stage.processes import LOOPBACK, MissingPartError, Process, listening, program
 
 LONGEST_SOCKET_PATH = 100

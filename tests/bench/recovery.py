@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from edge.ble import BleakRadio
+from edge.ble.bleak_radio import BleakRadio
+from edge.ble.collect import Collector
 from edge.bluez import ADAPTER, Bluez
-from edge.collect import Collector
 from edge.intake import Intake
 from tests.bench.micro import Figure
 from tests.edge.fake_bluez import Peer, serving

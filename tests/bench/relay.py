@@ -15,8 +15,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from edge.outbox import Outbox
+from simulator.ble.devices import PLAIN
 from simulator.compare import compare
-from simulator.devices import PLAIN
 from simulator.stage import HUB, Stage
 from simulator.stage.processes import LOOPBACK, program
 from tests.bench.micro import Figure

@@ -5,8 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from edge.collect import Collector
-from edge.fake_radio import FakeRadio
+from edge.ble.collect import Collector
+from edge.ble.fake_radio import FakeRadio
 from edge.intake import Intake
 from edge.outbox import OutboxFull
 from edge.store import Mark, Recalled
@@ -18,7 +18,7 @@ WALL_US = 1_764_000_000_000_000
 
 
 class Store:
-    """An outbox in memory that may refuse; with what `edge.records` remembers, as durable as the readings."""
+    """An outbox in memory that may refuse; with what `edge.ble.records` remembers, as durable as the readings."""
 
     def __init__(self) -> None:
         self.readings: list[Reading] = []

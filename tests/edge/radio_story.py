@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from bleak.backends.bluezdbus.manager import _global_instances
 
-from simulator.bluez import Characteristic, Peripheral, Service
+from simulator.ble.bluez import Characteristic, Peripheral, Service
 from wire.batch import parse_reading
 from wire.evidence import Clock, ClockState, Reading
 

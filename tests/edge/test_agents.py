@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.agents import REFUSED_S, AgentCollector
 from edge.config import Agents
 from edge.intake import Intake
 from edge.log import address_hash
 from edge.outbox import Outbox, OutboxFull
-from edge.x73_asking import CONTINUE_S, first_request
-from edge.x73_association import MDS_WAIT_S, Association
+from edge.x73.agents import REFUSED_S, AgentCollector
+from edge.x73.asking import CONTINUE_S, first_request
+from edge.x73.association import MDS_WAIT_S, Association
 from tests.edge.readings import clock
 from tests.wire.vectors import Vector
 from tests.wire.x73.support import (
@@ -577,7 +577,7 @@ def test_whatever_an_agent_says_the_hub_goes_on_and_keeps_only_whole_readings(da
 
 
 def test_what_decodes_measurements_is_never_loaded_by_a_hub() -> None:
-    program = "import sys, edge.agents, edge.x73_tcp; print([m for m in sys.modules if m in sys.argv])"
+    program = "import sys, edge.x73.agents, edge.x73.tcp; print([m for m in sys.modules if m in sys.argv])"
     decoders = ["wire.x73.measurements", "wire.x73.values", "wire.nomenclature"]
     done = subprocess.run([sys.executable, "-c", program, *decoders], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.agents import AgentCollector
 from edge.config import Agents
 from edge.intake import Intake
-from edge.x73_association import Association
+from edge.x73.agents import AgentCollector
+from edge.x73.association import Association
 from tests.edge.readings import clock
 from tests.wire.vectors import Vector
 from tests.wire.x73 import peer

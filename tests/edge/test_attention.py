@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.attention import FIRST_PAUSE_S, FRESH_S, GONE_S, LONGEST_PAUSE_S, Attention
+from edge.ble.attention import FIRST_PAUSE_S, FRESH_S, GONE_S, LONGEST_PAUSE_S, Attention
 
 
 def session(attention: Attention, begin: float, *, lasts: float = 1.0, readings: int) -> float:

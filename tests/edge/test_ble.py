@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edge.ble import BleakRadio
-from edge.collect import Collector
+from edge.ble.bleak_radio import BleakRadio
+from edge.ble.collect import Collector
+from edge.ble.radio import RadioError, Sighting
 from edge.intake import Intake
-from edge.radio import RadioError, Sighting
-from simulator.bluez import Peripheral
+from simulator.ble.bluez import Peripheral
 from tests.edge.radio_story import Collected, no_bus_left_open, now, peripheral, services  # noqa: F401  (a fixture)
 from tests.support import PrivateBus
 
@@ -185,7 +185,7 @@ async def test_a_missing_bus_is_a_radio_error_and_no_more(monkeypatch: pytest.Mo
 
 def test_no_other_platform_is_pulled_in_with_bleak() -> None:
     program = (
-        "import sys, edge.ble\n"
+        "import sys, edge.ble.bleak_radio\n"
         "from bleak.backends.client import get_platform_client_backend_type\n"
         "from bleak.backends.scanner import get_platform_scanner_backend_type\n"
         "get_platform_client_backend_type(), get_platform_scanner_backend_type()\n"

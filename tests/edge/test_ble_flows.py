@@ -5,11 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from edge.ble import BleakRadio
-from edge.collect import Collector
+from edge.ble.bleak_radio import BleakRadio
+from edge.ble.collect import Collector
 from edge.intake import Intake
-from simulator.bluez import Characteristic, Peripheral, Service
-from simulator.racp import RecordAccess, Reported
+from simulator.ble.bluez import Characteristic, Peripheral, Service
+from simulator.ble.racp import RecordAccess, Reported
 from tests.edge.collecting import Store, clock_that_is
 from tests.edge.radio_story import WITHIN_S, no_bus_left_open  # noqa: F401  (a fixture)
 from tests.edge.test_flows import CONTEXT, GLUCOSE, glucose, values_of

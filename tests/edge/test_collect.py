@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edge import collect, intake, session
-from edge.attention import FIRST_PAUSE_S
-from edge.collect import Collector
-from edge.fake_radio import OPERATION_S, FakePeripheral, FakeRadio
+from edge import intake
+from edge.ble import collect, session
+from edge.ble.attention import FIRST_PAUSE_S
+from edge.ble.collect import Collector
+from edge.ble.fake_radio import OPERATION_S, FakePeripheral, FakeRadio
+from edge.ble.radio import RadioError
 from edge.intake import MAX_HELD, Intake
 from edge.outbox import OutboxFull
-from edge.radio import RadioError
 from wire.batch import parse_reading
 from wire.evidence import Clock, ClockState, Reading
 

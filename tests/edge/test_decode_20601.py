@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge import cli
-from edge.recording import redacted
+from edge.x73.recording import redacted
 from tests.wire.x73.support import AGENT_ID, SESSION
 from tests.wire.x73.support import apdus as decoded
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from edge import device_clock
+from edge.ble import device_clock
+from edge.ble.fake_radio import OPERATION_S, FakePeripheral, FakeRadio
+from edge.ble.fake_records import RACP, FakeRecords
+from edge.ble.radio import RadioError
 from edge.config import Bridge, Config, Hub, Mqtt
-from edge.fake_radio import OPERATION_S, FakePeripheral, FakeRadio
-from edge.fake_records import RACP, FakeRecords
 from edge.hub import run
-from edge.radio import RadioError
 from tests.edge.collecting import Store, clock_that_is, collecting
 from tests.edge.test_flows import OLD_CLOCK, glucose, meter, session
 from wire.evidence import Clock, ClockState

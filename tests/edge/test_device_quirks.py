@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from edge.fake_radio import FakePeripheral, FakeRadio
+from edge.ble.fake_radio import FakePeripheral, FakeRadio
 from tests.edge.collecting import Store, clock_that_is, collecting
 from tests.edge.test_device_clocks import cuff
 from wire.evidence import ClockState

@@ -7,7 +7,8 @@ import pytest
 
 import edge
 
-FILES = tuple(Path(next(iter(edge.__path__))).glob("*.py"))
+ROOM = Path(next(iter(edge.__path__)))
+FILES = tuple(ROOM.rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
@@ -24,12 +25,12 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("driver", "door"),
     [
-        ("bleak", "ble.py"),
+        ("bleak", "ble/bleak_radio.py"),
         ("dbus_fast", "bluez.py"),
         ("paho", "mqtt.py"),
-        ("serial", "serial_port.py"),
-        ("usb", "x73_usb.py"),
+        ("serial", "serial/port.py"),
+        ("usb", "x73/usb.py"),
     ],
 )
 def test_a_driver_is_known_to_one_file(driver: str, door: str) -> None:
-    assert [path.name for path in FILES if driver in imported(path)] == [door]
+    assert [str(path.relative_to(ROOM)) for path in FILES if driver in imported(path)] == [door]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edge import records as procedures
-from edge.fake_radio import FakePeripheral, FakeRadio
-from edge.fake_records import RACP, FakeRecords, Kept
-from edge.flows import FLOWS, Opcode, answer_to
+from edge.ble import records as procedures
+from edge.ble.fake_radio import FakePeripheral, FakeRadio
+from edge.ble.fake_records import RACP, FakeRecords, Kept
+from edge.ble.flows import FLOWS, Opcode, answer_to
+from edge.ble.radio import RadioError
 from edge.outbox import Outbox
-from edge.radio import RadioError
 from tests.edge.collecting import Store, clock_that_is, collecting
 from wire.batch import parse_reading
 from wire.evidence import ClockState, Reading
@@ -558,7 +558,7 @@ async def test_a_control_point_that_cannot_be_subscribed_to_costs_no_live_measur
 
 
 def test_requests_and_answers_are_those_of_the_codec() -> None:
-    from edge.flows import ABORT, asked
+    from edge.ble.flows import ABORT, asked
 
     assert asked(Opcode.REPORT) == racp.report()
     assert asked(Opcode.COUNT) == racp.count()

@@ -17,7 +17,7 @@ import pytest
 from edge.hub import STALLED_S, Watch
 from edge.identity import establish, load_public_key
 from edge.outbox import Outbox
-from simulator.bluez import Characteristic, Peripheral, Service
+from simulator.ble.bluez import Characteristic, Peripheral, Service
 from tests.brokers import BrokerProcess
 from tests.edge.readings import encoded
 from tests.edge.stub_bridge import StubBridge

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge import cli, config
-from edge.flows import FLOWS, Flow
+from edge.ble.flows import FLOWS, Flow
 from edge.log import KEYS
 from wire.serial import NAMES
 from wire.services import SERVICES
@@ -20,7 +20,7 @@ LOGGERS = {"event", "_event"}
 def events() -> dict[str, set[str]]:
     """Every event that the hub's code can log, with its fields."""
     found: dict[str, set[str]] = {"library_warned": set()}
-    for path in (ROOT / "edge").glob("*.py"):
+    for path in (ROOT / "edge").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
                 continue

@@ -17,12 +17,12 @@ from typing import Self
 import pytest
 
 from edge import cli
-from edge.bench import Lines
 from edge.config import is_loopback
-from edge.recording import replay
-from edge.x73_association import Association, Habits, InMemory
-from edge.x73_pump import MAX_AGENTS, Associations
-from edge.x73_tcp import listen
+from edge.x73.association import Association, Habits, InMemory
+from edge.x73.bench import Lines
+from edge.x73.pump import MAX_AGENTS, Associations
+from edge.x73.recording import replay
+from edge.x73.tcp import listen
 from tests.wire.x73.support import AGENT_ID, SESSION, STAMP, apdus, oximeter_scan, profile
 from tests.wire.x73.test_agent import ENTRIES, ENTRY_MAP, STORING
 from wire.x73.agent import Agent

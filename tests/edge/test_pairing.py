@@ -19,15 +19,16 @@ import pytest
 from dbus_fast import BusType, Message, MessageType
 from dbus_fast.aio import MessageBus
 
-from edge import cli, device_clock, pairing
-from edge.ble import BleakRadio
-from edge.collect import Collector
+from edge import cli
+from edge.ble import device_clock, pairing
+from edge.ble.bleak_radio import BleakRadio
+from edge.ble.collect import Collector
+from edge.ble.pair_texts import KINDS, TEXTS
+from edge.ble.pairing import AGENT_PATH
+from edge.ble.radio import Sighting
 from edge.identity import establish
 from edge.intake import Intake
 from edge.listing import file_of, load
-from edge.pair_texts import KINDS, TEXTS
-from edge.pairing import AGENT_PATH
-from edge.radio import Sighting
 from tests.edge.fake_bluez import HCI0, FakeBluez, Peer, serving
 from tests.edge.radio_story import Collected, no_bus_left_open, now  # noqa: F401  (a fixture)
 from tests.system_bus import SystemBus

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from edge import adapter, attention, ble, collect
-from edge.adapter import CONNECT_HANGS, DEAF, FIRST_PAUSE_S, LIMITS, LONGEST_PAUSE_S, SCAN_REFUSED, Health
-from edge.ble import BleakRadio
+from edge.ble import adapter, attention, collect
+from edge.ble import bleak_radio as ble
+from edge.ble.adapter import CONNECT_HANGS, DEAF, FIRST_PAUSE_S, LIMITS, LONGEST_PAUSE_S, SCAN_REFUSED, Health
+from edge.ble.bleak_radio import BleakRadio
+from edge.ble.collect import Collector
 from edge.bluez import ADAPTER, Bluez
-from edge.collect import Collector
 from edge.intake import Intake
 from tests.edge.fake_bluez import FakeBluez, Peer, serving
 from tests.edge.radio_story import Collected, no_bus_left_open, now, peripheral  # noqa: F401  (a fixture)

@@ -11,11 +11,11 @@ from operator import xor
 
 import pytest
 
-from edge import serial_lines
 from edge.intake import MAX_HELD, Intake
 from edge.outbox import OutboxFull
-from edge.serial_lines import ABSENT_S, LONGEST_RETRY_S, Line, SerialCollector, local_time
-from edge.serial_port import Framing, PortError
+from edge.serial import lines as serial_lines
+from edge.serial.lines import ABSENT_S, LONGEST_RETRY_S, Line, SerialCollector, local_time
+from edge.serial.port import Framing, PortError
 from tests.wire.test_serial_flags import blow, spot_check
 from wire.batch import parse_reading
 from wire.evidence import Clock, ClockState, SerialFrame

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.serial_port import Framing, PortError, SerialPort
+from edge.serial.port import Framing, PortError, SerialPort
 
 
 class Device:

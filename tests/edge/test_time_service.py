@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from edge import time_service
+from edge.ble import time_service
+from edge.ble.device_clock import CURRENT_TIME
+from edge.ble.pairing import listening
+from edge.ble.time_service import LOCAL_TIME_INFORMATION, TimeService, local_time_information
 from edge.bluez import ADAPTER, CHARACTERISTIC, DEVICE, Bluez
-from edge.device_clock import CURRENT_TIME
-from edge.pairing import listening
-from edge.time_service import LOCAL_TIME_INFORMATION, TimeService, local_time_information
 from tests.edge.radio_story import now, peripheral
 from tests.system_bus import SystemBus
 from wire.evidence import Clock, ClockState

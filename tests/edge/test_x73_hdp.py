@@ -13,12 +13,12 @@ import pytest
 from dbus_fast.annotations import DBusDict, DBusObjectPath, DBusStr
 from dbus_fast.service import ServiceInterface, dbus_method
 
-from edge.agents import AgentCollector
 from edge.bluez import Bluez
 from edge.config import Agents
 from edge.intake import Intake
-from edge.x73_hdp import Sink, _register
-from edge.x73_pump import Associations
+from edge.x73.agents import AgentCollector
+from edge.x73.hdp import Sink, _register
+from edge.x73.pump import Associations
 from tests.edge.fake_bluez import serving
 from tests.edge.readings import clock
 from tests.system_bus import SystemBus

@@ -11,10 +11,10 @@ from typing import Self
 
 import pytest
 
-from edge import x73_serial
-from edge.x73_association import Habits, Told
-from edge.x73_pump import Associations
-from simulator.x73_agent import Plan, play
+from edge.x73 import serial as x73_serial
+from edge.x73.association import Habits, Told
+from edge.x73.pump import Associations
+from simulator.x73.agent import Plan, play
 from wire.x73.specializations import BY_NAME
 
 

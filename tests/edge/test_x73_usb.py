@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edge import x73_usb
-from edge.x73_association import Habits, Told
-from edge.x73_pump import Associations
+from edge.x73 import usb as x73_usb
+from edge.x73.association import Habits, Told
+from edge.x73.pump import Associations
 from tests.edge.fake_usb import CONFIGURATION, Backend, Instrument
 from tests.wire.x73.support import oximeter_scan, profile
 from wire.phdc import Preamble, Qos

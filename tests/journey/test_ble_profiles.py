@@ -13,7 +13,7 @@ import pytest
 from edge.identity import load_public_key
 from edge.log import address_hash
 from simulator import measured
-from simulator.devices import KINDS, PLAIN
+from simulator.ble.devices import KINDS, PLAIN
 from tests.brokers import BrokerProcess
 from tests.edge.stub_bridge import StubBridge
 from tests.edge.test_hub import HUB, HubProcess, fill

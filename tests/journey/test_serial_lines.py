@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from bridge.fhir.translate import translate_reading
-from edge import serial_lines
 from edge.intake import Intake
-from edge.serial_lines import Kind, Line, SerialCollector
-from simulator import serial_devices
-from simulator.serial_devices import Outcome, Plan, play
-from simulator.serial_options import DEVICES, FAULTS, NONE
-from simulator.serial_pty import Pty
+from edge.serial import lines as serial_lines
+from edge.serial.lines import Kind, Line, SerialCollector
+from simulator.serial import devices as serial_devices
+from simulator.serial.devices import Outcome, Plan, play
+from simulator.serial.options import DEVICES, FAULTS, NONE
+from simulator.serial.pty import Pty
 from wire.batch import parse_reading
 from wire.evidence import Clock, ClockState, SerialFrame
 from wire.measurement import Special

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from simulator.devices import KINDS, Measured, Moment
+from simulator.ble.devices import KINDS, Measured, Moment
 from simulator.people import further, person, vitals
 
 AT = datetime(2025, 5, 21, 10, 30, 45, tzinfo=UTC)

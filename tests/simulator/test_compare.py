@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from simulator import measured
+from simulator.ble.devices import PLAIN
 from simulator.compare import Comparison, Outcome, compare
-from simulator.devices import PLAIN
 from simulator.measured import Record
 from tests.simulator.moments import measured as measured_by
 

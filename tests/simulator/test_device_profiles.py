@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from simulator.cgm_session import CgmSession
-from simulator.devices import KINDS, Measured
-from simulator.devices.values import crc
-from simulator.faults import FAULTS
+from simulator.ble.cgm_session import CgmSession
+from simulator.ble.devices import KINDS, Measured
+from simulator.ble.devices.values import crc
+from simulator.ble.faults import FAULTS
 from tests.simulator.moments import AT, measured, moment
 from wire.evidence import Clock, ClockState, Context, Device, Reading
 from wire.gatt import decode_reading

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from simulator.devices import (
+from simulator.ble.devices import (
     KINDS,
     Measured,
     current_time,

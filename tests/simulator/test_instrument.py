@@ -5,12 +5,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from simulator.devices import KINDS
-from simulator.devices.values import crc, current_time, date_time
-from simulator.gatt import AttError, Characteristic, Step
-from simulator.instrument import GARBAGE, Instrument
+from simulator.ble.devices import KINDS
+from simulator.ble.devices.values import crc, current_time, date_time
+from simulator.ble.gatt import AttError, Characteristic, Step
+from simulator.ble.instrument import GARBAGE, Instrument
+from simulator.ble.racp import RecordAccess
 from simulator.people import person
-from simulator.racp import RecordAccess
 
 UTC_ZONE = ZoneInfo("UTC")
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from simulator.devices import Measured
-from simulator.memory import SETTLE_S, Memory
+from simulator.ble.devices import Measured
+from simulator.ble.memory import SETTLE_S, Memory
 from tests.simulator.moments import measured
 
 

@@ -15,10 +15,10 @@ from bleak.backends.device import BLEDevice
 from bleak.exc import BleakError
 
 from simulator import measured, scenario
-from simulator.bluez import BluezError, Peripheral, adapters, full_uuid
-from simulator.devices.values import date_time, read_date_time
+from simulator.ble.bluez import BluezError, Peripheral, adapters, full_uuid
+from simulator.ble.devices.values import date_time, read_date_time
+from simulator.ble.play import play
 from simulator.log import Log
-from simulator.play import play
 from tests.support import PrivateBus
 
 HCI0: Any = {"adapter": "hci0"}
@@ -144,7 +144,7 @@ async def test_a_strap_notifies_only_while_it_is_listened_to(private_bus: Privat
 
 
 async def test_a_device_can_be_read_again_after_a_disconnect(private_bus: PrivateBus, tmp_path: Path) -> None:
-    """Three sessions: BlueZoo would refuse the second without our care (see simulator.bluez)."""
+    """Three sessions: BlueZoo would refuse the second without our care (see simulator.ble.bluez)."""
     got: list[bytes] = []
     async with playing(script("cuff:9"), tmp_path):
         for _ in range(3):

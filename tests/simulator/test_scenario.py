@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from simulator import cli, demo, scenario
-from simulator.devices import KINDS
-from simulator.faults import FAULTS
+from simulator.ble.devices import KINDS
+from simulator.ble.faults import FAULTS
 
 GOOD = """
 seed = 5

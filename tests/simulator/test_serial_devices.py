@@ -9,8 +9,8 @@ import pytest
 
 from simulator import cli
 from simulator.people import person
-from simulator.serial_frames import blow, clock_reply, playback, running, serial_reply, spot_check, study
-from simulator.serial_options import DEVICES, FAULTS
+from simulator.serial.frames import blow, clock_reply, playback, running, serial_reply, spot_check, study
+from simulator.serial.options import DEVICES, FAULTS
 
 ROOT = Path(__file__).parents[2]
 AT = datetime(2026, 4, 1, 12, 15, 30, 70_000)  # noqa: DTZ001  a device's clock
@@ -56,7 +56,9 @@ def test_the_bytes_of_every_frame_are_laid_out_as_the_sources_say() -> None:
 
 
 def test_the_devices_share_no_code_with_the_decoders() -> None:
-    for path in (ROOT / "simulator").glob("serial_*.py"):
+    paths = sorted((ROOT / "simulator" / "serial").glob("*.py"))
+    assert paths
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [each.name for each in node.names] if isinstance(node, ast.Import) else []

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from simulator.measured import Other, read
-from simulator.x73_agent import Outcome, Plan, play
-from simulator.x73_devices import QUANTITIES, STORE_HANDLE, configuration_of, metrics
-from simulator.x73_options import DEVICES, FAULTS
+from simulator.x73.agent import Outcome, Plan, play
+from simulator.x73.devices import QUANTITIES, STORE_HANDLE, configuration_of, metrics
+from simulator.x73.options import DEVICES, FAULTS
 from wire.measurement import Measurement
 from wire.x73.apdu import (
     PROTOCOL_20601,

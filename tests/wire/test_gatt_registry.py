@@ -202,6 +202,6 @@ def test_each_service_names_its_specialization_by_the_code_of_the_nomenclature()
 
 
 def test_a_collecting_hub_loads_no_decoder() -> None:
-    code = "import edge.collect, edge.ble, edge.hub, sys; print([m for m in sys.modules if m.startswith('wire.gatt')])"
+    code = "import edge.ble.collect, edge.ble.bleak_radio, edge.hub, sys; print([m for m in sys.modules if m.startswith('wire.gatt')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from simulator.people import person
-from simulator.x73_devices import STORE_HANDLE, Now, Shown, absolute, configuration_of, metrics, observe, show, stored
+from simulator.x73.devices import STORE_HANDLE, Now, Shown, absolute, configuration_of, metrics, observe, show, stored
 from tests.wire.x73 import peer
 from tests.wire.x73.peer import BASIC, COMPOUND, ENUMERATION, NUMERIC, STORE, WAVEFORM, Declared, Manner, RawManager
 from tests.wire.x73.support import AGENT_ID, CLOCK, NOW, STAMP, only

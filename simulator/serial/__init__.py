@@ -1,0 +1,1 @@
+"""Serial devices on ptys: `stafet-sim serial`."""
