@@ -14,6 +14,11 @@ ADAPTERS = tuple(f"00:00:00:00:00:{number:02X}" for number in range(1, 9))
 """Addresses of hci0 (the hub's) to hci7 (one per peripheral)."""
 
 
+def rounds(usual: int, soak: int) -> int:
+    """How often something is tried: so often in `make test`, and so often in `make soak`."""
+    return soak if "STAFET_SOAK" in os.environ else usual
+
+
 def eventually(condition: Callable[[], object], *, within_s: float = 10.0, what: str = "condition") -> None:
     """Wait for something another process does, with an end; the only wait that tests on real processes need."""
     deadline = time.monotonic() + within_s

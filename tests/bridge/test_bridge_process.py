@@ -152,8 +152,8 @@ def test_a_fhir_server_killed_midway_delays_readings_and_loses_none(mortal_scene
     assert bridge.json("status")["readings_quarantined"] == 0
 
 
-def test_a_bridge_killed_again_and_again_loses_nothing_and_writes_nothing_twice(each_scene: Scene) -> None:
-    hub, bridge, link = each_scene.hub, each_scene.bridge, each_scene.start()
+def test_a_bridge_killed_again_and_again_loses_nothing_and_writes_nothing_twice(scene: Scene) -> None:
+    hub, bridge, link = scene.hub, scene.bridge, scene.start()
     hub.weigh(100)
     hub.take(stored_weight(80_000), stored_weight(80_000, after_us=5_000_000))
     chance = random.Random(20261121)  # noqa: S311 - a repeatable test, not a secret
@@ -164,7 +164,7 @@ def test_a_bridge_killed_again_and_again_loses_nothing_and_writes_nothing_twice(
             bridge.restart()
         sender.result(90)
     assert link.next == 103
-    assert len(each_scene.weights()) == 101
+    assert len(scene.weights()) == 101
     status = bridge.json("status")
     assert (status["readings_written"], status["readings_pending"], status["readings_missing"]) == (102, 0, 0)
 

@@ -20,6 +20,7 @@ from bridge.ledger import Ledger
 from tests.bridge.fake_fhir import FakeFhir
 from tests.bridge.hub import Hub, stored_weight, undecodable
 from tests.bridge.rig import bridge, enrol
+from tests.support import rounds
 
 
 class Killed(BaseException):
@@ -159,7 +160,7 @@ async def test_a_bridge_killed_again_and_again_while_it_recovers_loses_nothing(
 ) -> None:
     chance = random.Random(20261121)  # noqa: S311 - a seed, not a secret
     tales = stories(memory_path, conditional=conditional)
-    for _ in range(40):
+    for _ in range(rounds(15, 400)):
         story = next(tales)
         while not await story.live(Fate(chance.randrange(120))):
             pass

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from edge import cli
 from edge.identity import establish
+from tests.support import rounds
 from tests.wire.vectors import Vector, load
 from wire.cose import load_public_key_pem, thumbprint
 from wire.gatt import MEASUREMENTS, STORED, decode
@@ -169,7 +170,7 @@ def test_malformed_input_is_refused_in_one_line_that_says_at_which_byte(
 
 
 @given(st.sampled_from(sorted(MEASUREMENTS | STORED)), st.binary(max_size=40) | st.text(max_size=40))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=rounds(150, 20_000), deadline=None)
 def test_whatever_is_decoded_the_status_is_0_or_65(uuid: int, value: bytes | str) -> None:
     text = value.hex() if isinstance(value, bytes) else value
     if not text.startswith("-"):
@@ -257,7 +258,7 @@ def test_a_malformed_frame_is_refused_in_one_line_that_says_at_which_byte(
 
 
 @given(st.sampled_from(NAMES), st.binary(max_size=70) | st.text(max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(100, 20_000), deadline=None)
 def test_whatever_serial_frame_is_decoded_the_status_is_0_or_65(name: str, value: bytes | str) -> None:
     text = value.hex() if isinstance(value, bytes) else value
     if not text.startswith("-"):

@@ -1,6 +1,7 @@
 """Each driver of the hub has one door."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ ROOM = Path(next(iter(edge.__path__)))
 FILES = tuple(ROOM.rglob("*.py"))
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """The top-level packages that a file imports, wherever in it."""
     found: set[str] = set()

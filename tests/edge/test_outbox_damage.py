@@ -11,6 +11,7 @@ import pytest
 from edge import store
 from edge.outbox import Outbox
 from tests.edge.readings import HUB, encoded, number_of
+from tests.support import rounds
 
 COUNT = 40
 
@@ -217,14 +218,17 @@ def test_the_hub_starts_even_if_there_is_no_room_to_save_what_is_intact(sound: P
     assert (kept(sound)[0] / "outbox.db").exists()
 
 
-def test_200_random_damages_are_survived_and_never_invent_a_reading(tmp_path: Path) -> None:
+DAMAGES = rounds(60, 2000)
+
+
+def test_random_damages_are_survived_and_never_invent_a_reading(tmp_path: Path) -> None:
     chance = random.Random(7)  # noqa: S311  (repeatable)
     template = tmp_path / "template.db"
     with Outbox.open(template, hub=HUB) as outbox:
         outbox.put_many([encoded(number) for number in range(200)])
     content = template.read_bytes()
     saved_in_all = 0
-    for attempt in range(200):
+    for attempt in range(DAMAGES):
         path = tmp_path / str(attempt) / "outbox.db"
         path.parent.mkdir()
         bad = bytearray(content)
@@ -244,4 +248,4 @@ def test_200_random_damages_are_survived_and_never_invent_a_reading(tmp_path: Pa
             assert seq == outbox.next - 1
         saved_in_all += len(saved)
         shutil.rmtree(path.parent)
-    assert saved_in_all > 200 * 100, "most readings of most damaged stores are intact"
+    assert saved_in_all > DAMAGES * 100, "most readings of most damaged stores are intact"

@@ -11,8 +11,9 @@ from typing import IO
 
 from edge.outbox import Outbox
 from tests.edge.readings import HUB, number_of
+from tests.support import rounds
 
-LIVES = 300
+LIVES = rounds(100, 3000)
 LOOK_EVERY = 10
 """Between two looks the next life itself finds what the last one left: a log to recover, a lock to take."""
 
@@ -54,7 +55,7 @@ def streams(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
     return process.stdin, process.stdout
 
 
-def test_300_kills_lose_no_accepted_reading_and_use_no_number_twice(tmp_path: Path) -> None:
+def test_kills_lose_no_accepted_reading_and_use_no_number_twice(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     chance = random.Random(20261121)  # noqa: S311  (a repeatable test, not a secret)
     accepted: dict[tuple[str, int], int] = {}
