@@ -270,10 +270,7 @@ class Association:
     def _take_early(self, now: float) -> list[Happening]:
         happened: list[Happening] = []
         while self._early:
-            reported = self._early.popleft()
-            # Once it is over nobody can be answered: what was to be confirmed is still the agent's.
-            if self.manager.state is State.OPERATING or not reported.confirmed:
-                happened += self._take(reported, now)
+            happened += self._take(self._early.popleft(), now)
         return happened
 
     def _take(self, reported: Reported | SegmentData, now: float) -> list[Happening]:

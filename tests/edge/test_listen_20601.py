@@ -23,7 +23,7 @@ from edge.x73.bench import Lines
 from edge.x73.pump import MAX_AGENTS, Associations
 from edge.x73.recording import replay
 from edge.x73.tcp import listen
-from tests.wire.x73.support import AGENT_ID, SESSION, STAMP, apdus, oximeter_scan, profile
+from tests.wire.x73.support import AGENT_ID, SESSION, STAMP, VECTORS, apdus, oximeter_scan, profile
 from tests.wire.x73.test_agent import ENTRIES, ENTRY_MAP, STORING
 from wire.x73.agent import Agent
 from wire.x73.apdu import Aare, Abrt, Rlre
@@ -145,6 +145,16 @@ async def test_the_measured_session_of_an_independent_agent() -> None:
         assert SESSION["rlre"] == await reader.readexactly(len(SESSION["rlre"]))
         assert bench.values() == VALUES * 2
         writer.close()
+
+
+async def test_a_replayed_session_with_numbers_of_its_own_is_read_even_in_one_segment() -> None:
+    async with Bench().open() as bench:
+        reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
+        said = [VECTORS[f"freescale/scale_{name}"].value for name in ("aarq", "config", "mds", "report")]
+        writer.write(b"".join(said) + SESSION["rlrq"])
+        assert SESSION["rlre"] == (await reader.readuntil(SESSION["rlre"]))[-len(SESSION["rlre"]) :]
+        writer.close()
+        assert [value for _, value, _ in bench.values()] == ["6537.5", "20.0", "56.6", "20.5"]
 
 
 async def test_two_agents_at_once_do_not_wait_for_each_other() -> None:

@@ -340,6 +340,7 @@ _ROSE: Final = {int(rose): rose for rose in Rose}
 
 _PRST_HEAD: Final = struct.Struct(">HHHHHH")
 """Choice, length, length of the data, invoke-id, choice, length of the message: whole in almost every APDU."""
+INVOKE_ID_AT: Final = 6
 EVENT_INFO_AT: Final = 20
 """Where the event-info begins in a presentation APDU with an event report."""
 

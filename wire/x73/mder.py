@@ -37,6 +37,8 @@ class Tolerance(StrEnum):
     """An observation of a standard configuration laid out in another way that agents in the field are known to use."""
     TIME_STAMP = "time-stamp"
     """An absolute time that no clock shows, as of agents that write hours or seconds in binary: the time is unknown."""
+    INVOKE_ID = "invoke-id"
+    """An answer with another invoke-id than its request's, or an answer to no request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

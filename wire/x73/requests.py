@@ -10,14 +10,18 @@ from typing import ClassVar, Final
 
 from wire.errors import DecodeError
 from wire.x73.apdu import (
+    INVOKE_ID_AT,
     Act,
     ActResult,
     Attribute,
+    Error,
     Get,
     GetResult,
     Message,
     Modification,
     PhdAssociation,
+    Prst,
+    Reject,
     Rose,
     Set,
     SetResult,
@@ -37,7 +41,7 @@ from wire.x73.events import (
     Warned,
     by_id,
 )
-from wire.x73.mder import U32, Tolerated
+from wire.x73.mder import U32, Tolerance, Tolerated
 from wire.x73.reports import (
     REPORT_KINDS,
     ScanReport,
@@ -54,7 +58,7 @@ from wire.x73.services import (
     TransferResponse,
     TransferResult,
 )
-from wire.x73.session import Session, SessionError, Waits
+from wire.x73.session import Request, Session, SessionError, Waits
 from wire.x73.states import Role, State
 from wire.x73.times import RELATIVE_TICK_US, encode_absolute, encode_base_offset
 from wire.x73.understanding import Understanding
@@ -200,6 +204,29 @@ class Requester(Session):
             return None
 
     # Answers
+
+    def _numbered(self, pending: Request, apdu: Prst) -> bool:
+        """One request is under way at a time: what answers its kind and its object is its answer under any number."""
+        if super()._numbered(pending, apdu):
+            return True
+        asked, answer = pending.message, apdu.message
+        if isinstance(asked, Error | Reject) or isinstance(answer, Error | Reject) or asked.handle != answer.handle:
+            return False
+        if isinstance(asked, Act) and isinstance(answer, ActResult) and asked.action_type != answer.action_type:
+            return False
+        self._let_pass_number(f"the answer to {pending.name} has another invoke-id")
+        return True
+
+    def _unasked(self, apdu: Prst, now: float) -> None:
+        """Ignored: rows 6.26 and 8.26 keep the state, and the agent's reports mean what they meant before."""
+        if isinstance(apdu.message, Error | Reject):
+            super()._unasked(apdu, now)
+        else:
+            self._let_pass_number(f"an answer {apdu.rose.name} that nobody asked for")
+
+    def _let_pass_number(self, detail: str) -> None:
+        tolerated = Tolerated(tolerance=Tolerance.INVOKE_ID, offset=INVOKE_ID_AT, detail=detail)
+        self._tell(Warned(tolerated=tolerated))
 
     def _was_read(self, message: Message, now: float) -> None:  # noqa: ARG002 - answers come with a time
         if not isinstance(message, GetResult):

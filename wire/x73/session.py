@@ -332,12 +332,12 @@ class Session:
                 self._deadline = now + request.wait_s
 
     def _response(self, apdu: Apdu | None, now: float) -> None:
-        """Match a response to its request; one that nobody asked for means that the two sides are out of step."""
+        """Match a response to its request; what of one that nobody asked for is for each role to say."""
         pending = self._pending
         if not isinstance(apdu, Prst):
             return
         right = pending is not None and (apdu.rose in (Rose.ROER, Rose.RORJ) or apdu.rose is _ANSWERS.get(pending.rose))
-        if pending is None or pending.invoke_id != apdu.invoke_id or not right:
+        if pending is None or not right or not self._numbered(pending, apdu):
             self._unasked(apdu, now)
             return
         self._pending = None
@@ -353,6 +353,10 @@ class Session:
                 self._break(AbortReason.UNDEFINED, f"the answer to {pending.name}: {error}", now)
                 return
         self._rest(now)
+
+    def _numbered(self, pending: Request, apdu: Prst) -> bool:
+        """Whether an answer of the right kind belongs to the request that is under way."""
+        return pending.invoke_id == apdu.invoke_id
 
     def _rest(self, now: float) -> None:
         """Nothing is awaited: send what waits, or fall back to the deadline of the state itself."""

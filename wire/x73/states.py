@@ -96,7 +96,7 @@ class Do(Enum):
     SERVE_GET = "answer the GET"
     SERVE = "answer the request"
     REPORT = "take the report"
-    RESPONSE = "match the response to its request, or abort"
+    RESPONSE = "match the response to its request"
     SEND = "send the event report"
 
 

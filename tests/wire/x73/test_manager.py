@@ -33,6 +33,7 @@ from wire.x73.apdu import (
     DataProto,
     Error,
     EventReport,
+    GetResult,
     PhdAssociation,
     Prst,
     Reject,
@@ -198,10 +199,28 @@ def test_requests_are_sent_one_at_a_time_and_in_order() -> None:
     assert Rose.ROIV_GET is second.rose
 
 
-def test_an_answer_that_nobody_asked_for_is_an_abort() -> None:
+def numbered(raw: bytes, invoke_id: int) -> bytes:
+    return raw[:6] + invoke_id.to_bytes(2, "big") + raw[8:]
+
+
+def test_an_answer_that_nobody_asked_for_is_ignored_with_a_warning() -> None:
     manager = operating()
-    (aborted,) = only(Aborted, manager.receive(SESSION["mds"], NOW))
-    assert "nobody asked" in aborted.why
+    (warned,) = manager.receive(SESSION["mds"], NOW)
+    assert isinstance(warned, Warned)
+    assert warned.tolerated.tolerance is Tolerance.INVOKE_ID
+    assert (manager.to_send(), manager.state) == (b"", State.OPERATING)
+
+
+def test_an_answer_with_another_invoke_id_is_known_by_its_kind_and_object() -> None:
+    manager = operating()
+    manager.read_mds(NOW)
+    manager.read_store(0x20, NOW)
+    other = GetResult(handle=0x20, attributes=())
+    stray = encode_apdu(Prst(invoke_id=77, rose=Rose.RORS_GET, message=other))
+    assert only(AttributesRead, manager.receive(stray, NOW)) == []
+    happened = manager.receive(numbered(SESSION["mds"], 77), NOW)
+    assert [each.handle for each in only(AttributesRead, happened)] == [0]
+    assert only(Warned, happened)[0].tolerated.tolerance is Tolerance.INVOKE_ID
 
 
 def test_a_request_outside_the_operating_state_is_the_caller_s_error() -> None:
