@@ -53,8 +53,6 @@ T = TypeVar("T")
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """90 days of 200 readings, each with its context, take less than half of it; an SD card does not notice."""
-_NOTES: Final = 4096
-"""Notes kept of each source: more than any device keeps records, and 200 KB at most."""
 _ALARMS: Final = 100
 """Alarms kept. The newest tell what is wrong now; a hundred are years, or one dying card."""
 
@@ -224,7 +222,7 @@ class Outbox:
 
     def _mark(self, source: bytes, mark: Mark | None) -> None:
         with store.transaction(self._connection):
-            store.mark(self._connection, source, mark, _NOTES)
+            store.mark(self._connection, source, mark)
 
     def _pending(self, first: int, limit: int) -> Pending | None:
         at = self._at

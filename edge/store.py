@@ -72,6 +72,10 @@ _SCHEMA: Final = (
     ) STRICT;
     """,
 )
+NOTES: Final = 4096
+"""Notes kept of each source: more than any device keeps records, and 200 KB at most."""
+MORE_NOTES: Final = 256
+"""When there are so many more, they go together: one at a time would be another page to write with each reading."""
 _TABLE_PAGES: Final = 16
 """More than empty tables take."""
 _TABLES: Final = {"reading", "state", "alarm", "note", "mark"}
@@ -243,19 +247,19 @@ def recalled(connection: Connection, source: bytes) -> Recalled:
 
 
 def note(connection: Connection, source: bytes, digests: Sequence[bytes]) -> None:
+    """Remember these of a source, and of all that it has only the newest."""
     connection.executemany("INSERT INTO note (source, digest) VALUES (?, ?)", [(source, digest) for digest in digests])
+    nth_newest = "SELECT id FROM note WHERE source = ? ORDER BY id DESC LIMIT 1 OFFSET ?"
+    if connection.execute(nth_newest, (source, NOTES + MORE_NOTES - 1)).fetchone() is not None:
+        (newest_to_go,) = connection.execute(nth_newest, (source, NOTES)).fetchone()
+        connection.execute("DELETE FROM note WHERE source = ? AND id <= ?", (source, newest_to_go))
 
 
-def mark(connection: Connection, source: bytes, place: Mark | None, kept: int) -> None:
-    """Replace a source's mark, and keep only its newest notes."""
+def mark(connection: Connection, source: bytes, place: Mark | None) -> None:
+    """Replace a source's mark."""
     connection.execute("DELETE FROM mark WHERE source = ?", (source,))
     if place is not None:
         connection.execute("INSERT INTO mark (source, number, digest) VALUES (?, ?, ?)", (source, *place))
-    connection.execute(
-        "DELETE FROM note WHERE source = ?1 AND id <= "
-        "(SELECT id FROM note WHERE source = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-        (source, kept),
-    )
 
 
 def bytes_used(connection: Connection) -> int:

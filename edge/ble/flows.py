@@ -128,6 +128,8 @@ SEGMENTED: Final = frozenset({0x2B36, 0x2B8B, 0x2BDD})
 """What may come in segments, each a value of its own, which `wire.ghs_segments` joins (GHSS, BLS 1.1)."""
 
 _DATED_BY_BIT_1: Final = (0x2A35, 0x2A9D, 0x2A9C, 0x2A1C)
+_DATE_AT: Final[Mapping[int, int]] = MappingProxyType({0x2A5E: 5, 0x2A35: 7, 0x2A1C: 5, 0x2A9D: 3, 0x2A9C: 4})
+"""Where a value with a time stamp has its Date Time."""
 
 
 def elsewhere(values: Collection[int | bytes]) -> Records | None:
@@ -173,6 +175,8 @@ class Entry(NamedTuple):
 
     number: int | None
     digest: bytes
+    sure: bool = True
+    """False: by a clock that nobody has set. Another record may look like it."""
 
 
 class Reader:
@@ -182,25 +186,46 @@ class Reader:
         """`relative_to`: the value of `records.under`."""
         self._records = records
         self._salt = len(relative_to).to_bytes(2) + relative_to
+        self.sure = records.under is None or _is_set(relative_to)
+        """Whether it is known to what records are relative."""
+        self._last = b""
 
     def read(self, characteristic: int, value: bytes) -> list[Entry]:
         """The records in a value. Whatever a device sends is read without an error."""
         records = self._records
         if records.dated and not (value and value[0] & records.dated):
             return [Entry(None, b"")]
+        sure = self.sure and (not records.dated or _is_set(value[_DATE_AT[characteristic] :]))
         if characteristic != records.values[0]:
-            return [Entry(None, self._digest(characteristic, value))]
+            if not records.number_bytes:
+                return [Entry(None, self._digest(characteristic, value), sure)]
+            # It has no time of its own: after a reset, number and value may be those of another record's.
+            record = self.record_of(characteristic, value)
+            return [Entry(None, self._digest(characteristic, record + value) if record else b"")]
+        self._last = value
         if records.packed:
-            return [self._entry(characteristic, part) for part in _unpacked(value)]
-        return [self._entry(characteristic, value)]
+            return [self._entry(characteristic, part, sure) for part in _unpacked(value)]
+        return [self._entry(characteristic, value, sure)]
 
-    def _entry(self, characteristic: int, record: bytes) -> Entry:
+    def record_of(self, characteristic: int, value: bytes) -> bytes:
+        """The record to which a value is attached; empty if it is none, or did not come right before."""
+        records = self._records
+        number = slice(records.number_at, records.number_at + records.number_bytes)
+        attached = characteristic != records.values[0] and value[number] == self._last[number] != b""
+        return self._last if attached else b""
+
+    def _entry(self, characteristic: int, record: bytes, sure: bool) -> Entry:
         at, size = self._records.number_at, self._records.number_bytes
         number = int.from_bytes(record[at : at + size], "little") if 0 < size <= len(record) - at else None
-        return Entry(number, self._digest(characteristic, record[self._records.identity]))
+        return Entry(number, self._digest(characteristic, record[self._records.identity]), sure)
 
     def _digest(self, characteristic: int, known_by: bytes) -> bytes:
         return sha256(self._salt + characteristic.to_bytes(2) + known_by).digest()[:8]
+
+
+def _is_set(date: bytes) -> bool:
+    """Whether year, month and day are known: 0 says that they are not."""
+    return len(date) >= 4 and bool((date[0] | date[1]) and date[2] and date[3])
 
 
 def _unpacked(value: bytes) -> Iterator[bytes]:

@@ -14,15 +14,19 @@ So the rules are:
 2. Without a mark everything is asked for; so it is where numbers begin again soon after the mark (16 bits).
 3. The mark moves only when a procedure has ended well, as many records came as the device had counted, and all of them
    are on disk. A cut at any step therefore only means that some records are sent by the device again, and passed over.
-4. Nothing is ever deleted in a device.
+4. What comes by itself, by a clock that nobody has set, is taken whatever it looks like. In a memory such records are
+   known by their bytes and by which of several alike each is.
+5. Nothing is ever deleted in a device.
 
 The store may lose its memory (a new card): then everything is sent again, and the bridge knows each record by its bytes.
 """
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from enum import Enum
+from hashlib import sha256
 from typing import Final, Literal, Protocol
 
 from edge.ble.flows import ABORT, FLOWS, Answer, Entry, Opcode, Reader, Records, Result, answer_to, asked, elsewhere
@@ -101,8 +105,8 @@ class Fetch:
         self._store = store
         self._write = write
         self._gone = gone
+        self._alike: Counter[bytes] = Counter()
         self._request = b""
-        self._last = b""
         self._opcode = Opcode.REPORT
         self._answer: asyncio.Future[Answer] | None = None
         self._heard = 0.0
@@ -125,12 +129,10 @@ class Fetch:
         """A value of one of the records' characteristics, asked for or not."""
         self._heard = asyncio.get_running_loop().time()
         self._news.set()
-        if characteristic == self._records.values[0]:
-            self._last = value
-        entries = self._reader.read(characteristic, value)
+        entries = [self._told_apart(entry) for entry in self._reader.read(characteristic, value)]
         for entry in entries:
             self._count(characteristic, entry)
-        if entries and all(entry.digest in self._notes for entry in entries):
+        if entries and all(entry.digest in self._notes and (entry.sure or self._request) for entry in entries):
             self.passed_over += len(entries)
             return
         notes = tuple(entry.digest for entry in entries if entry.digest)
@@ -139,12 +141,19 @@ class Fetch:
         if self._request:
             self.taken += len(entries)
 
+    def _told_apart(self, entry: Entry) -> Entry:
+        """One of several that look alike in a memory is known by which one of them it is."""
+        if entry.sure or not self._request:
+            return entry
+        self._alike[entry.digest] += 1
+        nth = self._alike[entry.digest]
+        return entry if nth == 1 else entry._replace(digest=sha256(entry.digest + nth.to_bytes(4)).digest()[:8])
+
     def _beside(self, characteristic: int, value: bytes) -> tuple[tuple[int, bytes], ...]:
         """The record to which a value is attached (a glucose context has no time of its own), and the request."""
-        records, beside = self._records, []
-        number = slice(records.number_at, records.number_at + records.number_bytes)
-        if characteristic != records.values[0] and value[number] == self._last[number] != b"":
-            beside.append((records.values[0], self._last))
+        beside = []
+        if record := self._reader.record_of(characteristic, value):
+            beside.append((self._records.values[0], record))
         if self._request:
             beside.append((RACP, self._request))
         return tuple(beside)
@@ -173,11 +182,19 @@ class Fetch:
     async def run(self) -> tuple[Outcome, Mark | None]:
         """Ask for what is missing; how that went, and if it is whole and on disk, the mark to remember."""
         mark = self.recalled.mark
-        if mark is not None and not (self._records.number_bytes == 2 and mark.number >= WRAPS_FROM):
+        if mark is not None and 0 <= mark.number < self._numbers:
             outcome = await self._ask(mark.number)
             if outcome in {Outcome.SILENT, Outcome.GONE} or self._marked_seen:
                 return self._concluded(outcome)
+            if not self._reader.sure:  # perhaps another sensor: what it has may look like what the first one had
+                self._notes -= self.recalled.notes
         return self._concluded(await self._ask(None))
+
+    @property
+    def _numbers(self) -> int:
+        """From how many on there is nothing to ask from; 0 where records have none, as after an update of the device."""
+        size = self._records.number_bytes
+        return WRAPS_FROM if size == 2 else (1 << 8 * size) - 1
 
     def _concluded(self, outcome: Outcome) -> tuple[Outcome, Mark | None]:
         if outcome is Outcome.WHOLE and self.all_on_disk:
@@ -224,6 +241,7 @@ class Fetch:
         self._opcode, self._answer, self._heard = opcode, answer, loop.time()
         if opcode is not Opcode.COUNT:
             self._request, self._arrived, self._highest, self._marked_seen = request, 0, None, False
+            self._alike.clear()
         try:
             async with asyncio.timeout(WRITE_S):
                 await self._write(request)

@@ -360,7 +360,7 @@ class Session:
                 **told,
                 elapsed_ms=elapsed_ms,
             )
-        if self._memory is not None and (mark != fetch.recalled.mark or (whole and fetch.taken)):
+        if self._memory is not None and mark != fetch.recalled.mark:
             with contextlib.suppress(OutboxError):  # the next session asks for more than it needs
                 self._memory.mark(source, mark)
 

@@ -11,7 +11,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol
 
-from edge.store import Mark, Recalled
+from edge.store import Recalled
 from edge.x73.association import Told
 from wire.errors import DecodeError
 from wire.x73.codes import Attr
@@ -23,8 +23,6 @@ _DATED: Final = 0x9000
 """SegmEvtHdr (A.11.7): an absolute or base-offset time before each entry."""
 _UNSET: Final = bytes(8)
 _MEANING: Final = (Attr.PM_SEG_MAP, Attr.PM_SEG_ELEM_STAT_ATTR, Attr.PM_SEG_PERSON_ID)
-TRIMMED_EACH: Final = 256
-"""Portions between two looks at how many are remembered."""
 
 
 class Memory(Protocol):
@@ -34,9 +32,6 @@ class Memory(Protocol):
 
     def recall(self, source: bytes) -> Recalled: ...
 
-    def mark(self, source: bytes, mark: Mark | None) -> None:
-        """Keep the newest notes of a source."""
-
 
 class Portions:
     """What is remembered of all agents' stores."""
@@ -44,7 +39,6 @@ class Portions:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._known: dict[bytes, set[bytes]] = {}
-        self._taken = 0
 
     def known(self, told: Told) -> bool:
         """Whether the outbox has had this. May raise OutboxError."""
@@ -58,10 +52,8 @@ class Portions:
 
     def _put(self, system_id: bytes, digest: bytes, encoded: bytes) -> int:
         seq = self._memory.put_noted(encoded, source=system_id + _SOURCE, notes=(digest,))
-        self._of(system_id).add(digest)
-        self._taken += 1
-        if self._taken % TRIMMED_EACH == 0:
-            self._memory.mark(system_id + _SOURCE, None)
+        if system_id in self._known:  # else it is read with the others; what fails from here on must not undo a commit
+            self._known[system_id].add(digest)
         return seq
 
     def _of(self, system_id: bytes) -> set[bytes]:

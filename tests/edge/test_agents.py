@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from edge.config import Agents
 from edge.intake import Intake
 from edge.log import address_hash
-from edge.outbox import Outbox, OutboxFull
+from edge.outbox import Outbox, OutboxFailed, OutboxFull
+from edge.store import Recalled
 from edge.x73.agents import REFUSED_S, AgentCollector
 from edge.x73.asking import CONTINUE_S, first_request
 from edge.x73.association import MDS_WAIT_S, Association
@@ -369,6 +370,20 @@ async def test_what_an_agent_keeps_and_sends_again_is_taken_once_also_after_a_re
                 store.segments[2] = replace(segment, entries=(*segment.entries, STAMP + b"\x00\x40\x00\x41"))
     # Portions without dates that are set may be anything: they are taken each time.
     assert counts == [5, 6, 8]
+
+
+async def test_a_portion_that_is_durable_is_confirmed_even_if_nothing_can_be_recalled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(source: bytes) -> Recalled:
+        raise OutboxFailed(source.hex())
+
+    with Outbox.open(tmp_path / "outbox.db", hub="hub-0001") as outbox:
+        monkeypatch.setattr(outbox, "recall", fails)
+        hub = Hub(tmp_path, memory=outbox)
+        link = Link(hub, Agent(profile(STORING), stores=(stored(),)))
+        assert (outbox.next - 1, hub.intake.held) == (4, 0)
+        assert link.agent.state is State.OPERATING
 
 
 async def test_an_extended_configuration_is_known_after_a_restart(tmp_path: Path) -> None:

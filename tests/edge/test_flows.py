@@ -14,6 +14,7 @@ from edge.ble.fake_records import RACP, FakeRecords, Kept
 from edge.ble.flows import FLOWS, Opcode, answer_to
 from edge.ble.radio import RadioError
 from edge.outbox import Outbox
+from edge.store import Mark
 from tests.edge.collecting import Store, clock_that_is, collecting
 from wire.batch import parse_reading
 from wire.evidence import ClockState, Reading
@@ -311,6 +312,40 @@ async def test_a_new_session_of_a_sensor_is_told_from_the_one_before_although_it
     assert Counter(store.values[len(wanted) :]) == Counter(wanted)
 
 
+async def test_a_new_session_of_a_sensor_that_nobody_told_the_time_is_taken_whole() -> None:
+    device, wanted = _sensor()
+    device.writable = (RACP,)
+    store = Store()
+    await session(device, store)
+    await session(device, store)
+    assert store.values == wanted
+    shorter, _ = _sensor()
+    shorter.writable = (RACP,)
+    server = shorter.when_written.__self__  # type: ignore[attr-defined]
+    del server.kept[3:]
+    await session(shorter, store)
+    assert store.values[len(wanted) :] == wanted[:3], "the marked record is gone: it is another sensor"
+
+
+async def test_a_mark_that_no_record_can_have_costs_no_session() -> None:
+    device, wanted = _oximeter()
+    store = Store()
+    store.marks[METER + b"\x18\x22"] = Mark(7, b"12345678")
+    await session(device, store)
+    assert store.values == wanted
+
+
+async def test_a_context_after_a_reset_is_not_taken_for_that_of_an_older_record() -> None:
+    server = FakeRecords(kept=[glucose(number, meal=True) for number in range(3)])
+    store = Store()
+    await session(meter(server), store)
+    new = [glucose(number, mg_dl=140, meal=True) for number in range(3)]
+    server.kept[:] = new
+    await session(meter(server), store)
+    await session(meter(server), store)
+    assert Counter(store.values[6:]) == Counter(values_of(new))
+
+
 async def test_a_second_persons_record_is_collected_like_the_first_ones() -> None:
     stored = [bytes.fromhex("0a7a0050005e00e9070b181000 00") + bytes((person,)) for person in (1, 2)]
     server = FakeRecords(kept=[Kept(number=0, values=[(CUFF, value)]) for value in stored], numbered=False)
@@ -408,6 +443,27 @@ async def test_two_spot_checks_without_a_time_are_two_however_alike() -> None:
         device.notify(SPOT, spot(98, None))
         device.notify(SPOT, spot(98, None))
     assert [value for _, value in store.values[len(wanted) :]] == [spot(98, None)] * 2
+
+
+async def test_two_measurements_by_a_clock_that_is_not_set_are_two_however_alike() -> None:
+    unset = bytes.fromhex("03 6100 4800 00000000000000 2000")
+    server = FakeRecords(kept=[], numbered=False)
+    device, _ = _oximeter()
+    device.when_written = server.written
+    store = Store()
+    radio = FakeRadio(device)
+    async with collecting(radio, store, listed=(METER,)):
+        radio.advertise(METER)
+        await asyncio.sleep(5)
+        for _ in range(2):
+            device.notify(SPOT, unset)
+            await asyncio.sleep(1)
+    assert [value for _, value in store.values] == [unset] * 2
+    server.kept += [Kept(number=0, values=[(SPOT, unset)])] * 3
+    for _ in range(2):
+        await session(device, store)
+    # Of the two that came by themselves one is known again: rather one twice than one not at all.
+    assert [value for _, value in store.values] == [unset] * 4
 
 
 async def test_evidence_tells_a_record_that_was_asked_for_from_one_that_came_by_itself() -> None:

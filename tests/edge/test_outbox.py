@@ -315,14 +315,15 @@ def test_a_record_that_does_not_fit_the_store_is_not_remembered_either(path: Pat
 
 
 def test_only_the_newest_notes_of_a_device_are_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.outbox._NOTES", 3)
+    monkeypatch.setattr("edge.store.NOTES", 3)
+    monkeypatch.setattr("edge.store.MORE_NOTES", 2)
     with Outbox.open(path, hub=HUB) as outbox:
         for number in range(6):
             outbox.put_noted(encoded(number), source=b"meter", notes=[number.to_bytes(8)])
             outbox.put_noted(encoded(number), source=b"oximeter", notes=[number.to_bytes(8)])
-        outbox.mark(b"meter", None)
-        assert outbox.recall(b"meter").notes == {number.to_bytes(8) for number in (3, 4, 5)}
-        assert len(outbox.recall(b"oximeter").notes) == 6
+        outbox.put_noted(encoded(6), source=b"meter", notes=[(6).to_bytes(8)])
+        assert outbox.recall(b"meter").notes == {number.to_bytes(8) for number in (4, 5, 6)}
+        assert len(outbox.recall(b"oximeter").notes) == 4
 
 
 def test_a_store_that_cannot_be_made_names_the_reason(tmp_path: Path) -> None:
