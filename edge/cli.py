@@ -113,7 +113,8 @@ HEX may have spaces, colons or 0x between the bytes."""
 
 _DECODE_20601: Final = """\
 Decode a recorded IEEE 11073-20601 session: one APDU in hexadecimal a line, A>M or M>A before it if you like, # for
-comments. The configuration is taken from the association, so the recording must hold that too.
+comments, and spaces, colons or 0x between the bytes. The configuration is taken from the association, so the recording
+must hold that too: the association request, and the configuration report where the configuration is no standard one.
 
   A>M e2000032 80000000 0001 002a 5079 0026 ...
   A>M e7000036 0034 1111 0100 002e ...             # a scan report

@@ -4,7 +4,8 @@ Rules of this file.
 1. A recording names nobody: system-ids, serial numbers and attributes of the manufacturer's own are overwritten, each by
    as many fixed bytes, so that everything else stays as it was said. What is no APDU is left out, because nobody can
    tell what stands in it.
-2. It is read as strictly as it is written: the first fault ends reading, with its line and byte.
+2. Bytes may stand as people write them (capitals, spaces, colons, 0x); of what they say the first fault ends reading,
+   with its line and byte.
 """
 
 import os
@@ -22,13 +23,14 @@ from wire.x73.apdu import (
     Aarq,
     Apdu,
     Attribute,
+    EventReport,
     GetResult,
     PhdAssociation,
     Prst,
     association_of,
     decode_apdu,
 )
-from wire.x73.codes import MDS_HANDLE, Attr
+from wire.x73.codes import MDS_HANDLE, Attr, Noti
 from wire.x73.framing import Framer
 from wire.x73.mder import Tolerated
 from wire.x73.services import ProductionSpec
@@ -39,7 +41,11 @@ FROM_MANAGER: Final = "M>A"
 MAX_APDUS: Final = 100_000
 """In one recording: a day of an oximeter that reports each second."""
 
-_LINE: Final = re.compile(r"\s*(?:(?:A>M|M>A)\s+)?([^#]*)(?:#.*)?", re.DOTALL)
+_LINE: Final = re.compile(r"\s*((?:(?:A>M|M>A):?)?)([^#]*)(?:#.*)?", re.DOTALL | re.IGNORECASE)
+_BETWEEN: Final = re.compile(r"(?:^|[\s:,_-]+)(?:0[xX])?")
+"""What may stand between bytes, and before the first."""
+_BOM: Final = "\xef\xbb\xbf"
+"""What some editors begin a file with, as Latin-1."""
 _PRIVATE: Final = 0xF000
 """Attributes from here on are the manufacturer's own, and may hold a serial number."""
 
@@ -68,10 +74,11 @@ def replay(lines: Iterable[str]) -> Replayed:
     for number, raw in _apdus(lines):
         count += 1
         if count > MAX_APDUS:
-            raise RecordingError(f"line {number}: more than {MAX_APDUS} APDUs at byte 0")
+            raise _fault(number, f"more than {MAX_APDUS} APDUs at byte 0", "divide the file between two associations")
         heard = transcript.hear(raw)
         if heard.fault is not None:
-            raise RecordingError(f"line {number}: {heard.fault}")
+            begun_late = transcript.configuration is None and _is_report(heard.apdu)
+            raise _fault(number, str(heard.fault), _WHOLE if begun_late else _MEND)
         measurements += heard.measurements + heard.test_measurements
         tolerated += ((number, each) for each in heard.tolerated)
     return Replayed(apdus=count, measurements=tuple(measurements), tolerated=tuple(tolerated))
@@ -79,18 +86,33 @@ def replay(lines: Iterable[str]) -> Replayed:
 
 def _apdus(lines: Iterable[str]) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(lines, start=1):
-        match = _LINE.fullmatch(line)
-        digits = re.sub(r"\s+", "", match[1] if match else line)
-        if digits in (FROM_AGENT, FROM_MANAGER):
-            raise RecordingError(f"line {number}: no APDU at byte 0")
+        match = _LINE.fullmatch(line.removeprefix(_BOM))
+        direction, text = ("", line) if match is None else match.groups()
+        digits = _BETWEEN.sub("", text)
+        if not digits and direction:
+            raise _fault(number, "no APDU at byte 0")
         if not digits:
             continue
         bad = re.search("[^0-9A-Fa-f]", digits)
         if bad is not None:
-            raise RecordingError(f"line {number}: {bad[0]!a} is not hexadecimal at byte {bad.start() // 2}")
+            raise _fault(number, f"{bad[0]!a} is not hexadecimal at byte {bad.start() // 2}")
         if len(digits) % 2:
-            raise RecordingError(f"line {number}: half a byte at byte {len(digits) // 2}")
+            raise _fault(number, f"half a byte at byte {len(digits) // 2}")
         yield number, bytes.fromhex(digits)
+
+
+def _is_report(apdu: Apdu | None) -> bool:
+    return (
+        isinstance(apdu, Prst) and isinstance(apdu.message, EventReport) and apdu.message.event_type != int(Noti.CONFIG)
+    )
+
+
+_MEND: Final = "correct the line, or put # before it"
+_WHOLE: Final = "put the association before it, with the agent's configuration report"
+
+
+def _fault(line: int, what: str, action: str = _MEND) -> RecordingError:
+    return RecordingError(f"line {line}: {what}; {action}")
 
 
 class Recorder:

@@ -40,6 +40,23 @@ def test_the_measured_session_as_json_and_as_a_table(tmp_path: Path, capsys: pyt
     assert "MDC_PULS_OXIM_SAT_O2     150456  96.5" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "edited",
+    [
+        "\xef\xbb\xbf" + MEASURED.replace("\n", "\r\n"),
+        MEASURED.replace("A>M ", "a>m: ").replace("M>A ", "M>A"),
+        MEASURED.replace(SESSION["mds"].hex(" ", 2), "0x" + SESSION["mds"].hex(":")),
+        MEASURED.replace(SESSION["mds"].hex(" ", 2), "A>M " + ", ".join(f"0x{each:02X}" for each in SESSION["mds"])),
+    ],
+)
+def test_a_recording_may_be_written_as_people_write_bytes(
+    edited: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "session.txt").write_bytes(edited.encode("latin-1"))
+    assert cli.main(["decode", "20601", str(tmp_path / "session.txt"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
 def test_a_recording_comes_from_stdin_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(MEASURED.encode())))
     assert cli.main(["decode", "20601", "-", "--json"]) == 0
@@ -57,9 +74,9 @@ def test_a_test_association_never_looks_like_a_patient(tmp_path: Path, capsys: p
     [
         ("# one\n\nA>M e2zz", "line 3: 'z' is not hexadecimal at byte 1"),
         ("e20", "line 1: half a byte at byte 1"),
-        ("A>M", "line 1: no APDU at byte 0"),
+        ("A>M\ne4000002 0000", "line 1: no APDU at byte 0; correct the line, or put # before it"),
         ("X>Y e4000002 0000", "line 1: 'X' is not hexadecimal at byte 0"),
-        (SESSION["report"].hex(), "line 1: no configuration is known at byte"),
+        (SESSION["report"].hex(), "line 1: no configuration is known at byte 20; put the association before it"),
         (MEASURED + "A>M e7000036", "line 10: "),
         (MEASURED.replace("0001000AF3C5", "004D000AF3C5"), "line 7: observation 1, of object 77: "),
         ("\xe6", "line 1: "),
