@@ -4,6 +4,7 @@ A missing real part fails the test that asked for it, with the Debian package to
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,17 @@ def pytest_sessionstart() -> None:
     looptime asks for one at each test, which makes one that nobody closes, unless somebody has said so.
     """
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A program that set up its log in this process (`edge.log.set_up`) leaves none of it to the next test."""
+    loggers = [logging.getLogger(name) for name in ("", "stafet")]
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
+    yield
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ def _carries_20601(descriptors: bytes) -> bool:
 async def serve(associations: Associations, backend: Backend = None) -> None:
     """Serve every such device from when it is plugged in until it is pulled out, for ever."""
     serving: dict[tuple[int, int], asyncio.Task[None]] = {}
+    refused: set[tuple[int, int]] = set()
     fault = ""
     try:
         while True:
@@ -93,8 +94,11 @@ async def serve(associations: Associations, backend: Backend = None) -> None:
                 await asyncio.sleep(UNAVAILABLE_S)
                 continue
             fault = ""
+            refused &= found.keys()
+            for place in [place for place, task in serving.items() if task.done()]:
+                del serving[place]
             for place in found.keys() - serving.keys():
-                serving[place] = asyncio.create_task(_device(associations, found[place]), name="usb")
+                serving[place] = asyncio.create_task(_device(associations, found[place], refused), name="usb")
             for place in serving.keys() - found.keys():
                 serving.pop(place).cancel()
             await asyncio.sleep(LOOK_S)
@@ -103,21 +107,22 @@ async def serve(associations: Associations, backend: Backend = None) -> None:
             task.cancel()
 
 
-async def _device(associations: Associations, found: Found) -> None:
-    """One device while it is plugged in: opened, served, opened again. Opening is tried again, too."""
-    told = False
-    while True:
-        try:
-            opened = await asyncio.to_thread(Endpoints, found, asyncio.get_running_loop())
-        except (usb.core.USBError, NotImplementedError) as error:
-            if not told:
-                event("usb_device_not_opened", logging.WARNING, detail=str(error))
-            told = True
-        else:
-            told = False
-            if (task := associations.take_on(opened.way)) is not None:
-                await asyncio.wait({task})
-        await asyncio.sleep(REOPEN_S)
+async def _device(associations: Associations, found: Found, refused: set[tuple[int, int]]) -> None:
+    """One device, opened and served once. What is at its place afterwards is looked for anew: it may be another one.
+
+    `refused`: places whose refusal has been said.
+    """
+    try:
+        opened = await asyncio.to_thread(Endpoints, found, asyncio.get_running_loop())
+    except (usb.core.USBError, NotImplementedError) as error:
+        if found.place not in refused:
+            event("usb_device_not_opened", logging.WARNING, detail=str(error))
+        refused.add(found.place)
+    else:
+        refused.discard(found.place)
+        if (task := associations.take_on(opened.way)) is not None:
+            await asyncio.wait({task})
+    await asyncio.sleep(REOPEN_S)
 
 
 class Endpoints:

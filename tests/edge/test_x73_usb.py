@@ -62,8 +62,7 @@ async def test_a_device_that_is_plugged_in_is_read_and_may_be_pulled_out(monkeyp
             await until(lambda: instrument.agent.state is State.OPERATING)  # noqa: B023  awaited in the loop
             instrument.report(oximeter_scan())
             await until(lambda: instrument.agent.idle)  # noqa: B023  as above
-            instrument.plugged = False
-            await until(lambda: not instrument.claimed)  # noqa: B023  as above
+            instrument.plugged = False  # and the next one is at its place before anybody has looked
         assert sink.values == ["96.5", "63.5"] * 2
 
 
