@@ -149,7 +149,7 @@ class _Story:
         self.done: set[str] = set()
         """The steps that lie behind: those of the faults, and `transferred`, `cleared`."""
         self.sent = self.confirmed = self.reported = 0
-        self.status, self.why = FAILED, ""
+        self.status, self.why, self.released = FAILED, "", False
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Outcome:
         self.link = Link(self.agent, reader, writer, stop=self.stop, happened=self._take, before=self._renew)
@@ -159,7 +159,8 @@ class _Story:
             await self.link.close()
         if self.reported >= self.plan.count and not self.why:
             return Outcome(status=OK)
-        said = self.why or ("stopped" if self.stop.is_set() else "the association ended")
+        ended = "the manager released the association" if self.released else "the association ended"
+        said = self.why or ("stopped" if self.stop.is_set() else ended)
         return Outcome(status=self.status, line=f"{said}; {self.reported} of {self.plan.count} readings reported")
 
     async def _story(self) -> None:
@@ -298,9 +299,8 @@ class _Story:
             who = "the manager aborted" if event.by_peer else f"aborted, {event.why}"
             self._end(f"{who}: {_word(AbortReason, event.reason)}")
         elif isinstance(event, Released):
-            self.link.over = True
-            if event.by_peer and self.reported < self.plan.count:
-                self._end("the manager released the association")
+            # No fault if it was after the last reading, whose confirmation may have come in the same bytes.
+            self.link.over, self.released = True, event.by_peer
         elif isinstance(event, Disconnected) and event.associated and "release" not in self.done:
             if "association" not in self.done:
                 self.status = UNAVAILABLE

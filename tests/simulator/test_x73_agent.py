@@ -263,6 +263,9 @@ async def test_a_manager_that_releases_first_is_answered() -> None:
     outcome, bench, _ = await played(bench=Bench(Manager(MANAGER_ID), release))
     assert outcome.line.startswith("the manager released the association; ")
     assert bench.of(Released) == [Released(by_peer=False)]
+    # The last confirmation and the release arrive together.
+    outcome, _, _ = await played(bench=Bench(Manager(MANAGER_ID), release), count=1)
+    assert outcome == Outcome(status=0)
 
 
 async def test_nobody_listening_is_unavailable(unused_tcp_port: int) -> None:
