@@ -54,8 +54,8 @@ class Records(NamedTuple):
     identity: slice = slice(None)
     """The bytes of a record by which it is known again."""
     dated: int = 0
-    """The flag, in the first byte, of a record with a time stamp. Without one two records can be alike, and neither is
-    taken for the other; 0: every record has one."""
+    """The flag, in the first byte, of a record with a time stamp. Without one two records can be alike; 0: every record
+    has one."""
     under: int | None = None
     """The context characteristic to which a record is relative: under another value, it is another record."""
     opcodes: tuple[Opcode, ...] = (Opcode.REPORT,)
@@ -176,7 +176,7 @@ class Entry(NamedTuple):
     number: int | None
     digest: bytes
     sure: bool = True
-    """False: by a clock that nobody has set. Another record may look like it."""
+    """False: without a time, or by a clock that nobody has set. Another record may look like it."""
 
 
 class Reader:
@@ -193,9 +193,8 @@ class Reader:
     def read(self, characteristic: int, value: bytes) -> list[Entry]:
         """The records in a value. Whatever a device sends is read without an error."""
         records = self._records
-        if records.dated and not (value and value[0] & records.dated):
-            return [Entry(None, b"")]
-        sure = self.sure and (not records.dated or _is_set(value[_DATE_AT[characteristic] :]))
+        dated = value[:1] and value[0] & records.dated and _is_set(value[_DATE_AT[characteristic] :])
+        sure = self.sure and bool(dated or not records.dated)
         if characteristic != records.values[0]:
             if not records.number_bytes:
                 return [Entry(None, self._digest(characteristic, value), sure)]

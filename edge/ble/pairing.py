@@ -166,14 +166,17 @@ async def pair(
     """
     if candidate.private and not bond:
         raise PairingError("needs-bond")
-    path, new = candidate.path, False
+    path = candidate.path
+    new = bond and not is_bonded(await bluez.properties(path, DEVICE))
     try:
-        new = bond and await _bond(bluez, path, questions)
+        if new:
+            await _bond(bluez, path, questions)
         found = await _identify(bluez, path, clock)
     except (PairingError, BluezError, asyncio.CancelledError):
         if new:
             with contextlib.suppress(BluezError):
-                await forget(bluez, path)
+                if is_bonded(await bluez.properties(path, DEVICE)):
+                    await forget(bluez, path)
         raise
     with contextlib.suppress(BluezError):  # it may have left by itself
         await bluez.call(path, DEVICE, "Disconnect")
@@ -208,10 +211,8 @@ def kind_of(properties: Properties) -> str:
 # Pairing
 
 
-async def _bond(bluez: Bluez, path: str, questions: Questions) -> bool:
-    """Pair and trust; whether the bond is new."""
-    if is_bonded(await bluez.properties(path, DEVICE)):
-        return False
+async def _bond(bluez: Bluez, path: str, questions: Questions) -> None:
+    """Pair and trust."""
     agent = _Agent(path, questions)
     bluez.export(AGENT_PATH, AGENT, agent.methods())
     await bluez.call(ROOT, AGENT_MANAGER, "RegisterAgent", "os", AGENT_PATH, CAPABILITY)
@@ -229,7 +230,6 @@ async def _bond(bluez: Bluez, path: str, questions: Questions) -> bool:
     if not is_bonded(await bluez.properties(path, DEVICE)):
         raise PairingError("not-bonded")
     await bluez.set(path, DEVICE, "Trusted", "b", True)
-    return True
 
 
 class _Agent:

@@ -14,8 +14,9 @@ So the rules are:
 2. Without a mark everything is asked for; so it is where numbers begin again soon after the mark (16 bits).
 3. The mark moves only when a procedure has ended well, as many records came as the device had counted, and all of them
    are on disk. A cut at any step therefore only means that some records are sent by the device again, and passed over.
-4. What comes by itself, by a clock that nobody has set, is taken whatever it looks like. In a memory such records are
-   known by their bytes and by which of several alike each is.
+4. What comes by itself without a time, or by a clock that nobody has set, is taken whatever it looks like. In a memory
+   such records are known by their bytes and by which of several alike each is; one that came by itself before is taken
+   from there once more, because nothing tells that it is the same.
 5. Nothing is ever deleted in a device.
 
 The store may lose its memory (a new card): then everything is sent again, and the bridge knows each record by its bytes.
@@ -135,7 +136,9 @@ class Fetch:
         if entries and all(entry.digest in self._notes and (entry.sure or self._request) for entry in entries):
             self.passed_over += len(entries)
             return
-        notes = tuple(entry.digest for entry in entries if entry.digest)
+        # A value that nothing tells apart and that came by itself does not stand for one in the memory.
+        known = [entry for entry in entries if entry.sure or self._request or entry.number is not None]
+        notes = tuple(entry.digest for entry in known if entry.digest)
         self.all_on_disk &= self._store(characteristic, value, notes, self._beside(characteristic, value))
         self._notes.update(notes)
         if self._request:

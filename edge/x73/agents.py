@@ -211,6 +211,8 @@ class AgentCollector:
         listed.seen_at = asyncio.get_running_loop().time()
         listed.associations += 1 if associated else -1
         listed.sessions += associated
+        if associated and self._portions is not None:
+            self._portions.forget(system_id)
 
     def _local_time(self) -> datetime | None:
         clock = self._now()

@@ -54,6 +54,8 @@ MAX_CONFIGURATIONS: Final = 256
 """Kept; the oldest goes first, and is asked for again."""
 MDS_WAIT_S: Final = 1.0
 """A report that comes before the MDS has been read waits so long for it: less than an agent waits for its answer."""
+MAX_EARLY: Final = 16
+"""Reports that wait for it: an agent that sends more in a second gets no more memory."""
 
 
 class SinkFailed(Exception):  # noqa: N818  it has failed, and with it the listening
@@ -265,7 +267,7 @@ class Association:
         if not self._early:
             self._early_until = now + MDS_WAIT_S
         self._early.append(reported)
-        return []
+        return self._take_early(now) if len(self._early) >= MAX_EARLY else []
 
     def _take_early(self, now: float) -> list[Happening]:
         happened: list[Happening] = []

@@ -40,6 +40,10 @@ class Portions:
         self._memory = memory
         self._known: dict[bytes, set[bytes]] = {}
 
+    def forget(self, system_id: bytes) -> None:
+        """Ask the outbox again: after damage it has perhaps lost what was remembered, and the readings with it."""
+        self._known.pop(system_id, None)
+
     def known(self, told: Told) -> bool:
         """Whether the outbox has had this. May raise OutboxError."""
         digest = _digest(told)

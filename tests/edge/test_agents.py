@@ -312,6 +312,20 @@ async def test_a_report_that_comes_before_the_mds_waits_for_it_and_not_for_long(
     assert [len(report.context) for report in hub.reports()] == [1, 0]
 
 
+async def test_an_agent_that_never_stops_reporting_before_its_mds_is_read_does_not_fill_the_memory(
+    tmp_path: Path,
+) -> None:
+    hub = Hub(tmp_path)
+    association = Association(hub.collector.habits)
+    association.connected(0)
+    association.receive(SESSION["aarq"], 0)
+    unconfirmed = bytearray(SESSION["report"])
+    unconfirmed[8:10] = b"\x01\x00"  # roiv-cmip-event-report
+    for _ in range(1000):
+        association.receive(bytes(unconfirmed), 0.1)
+    assert len(hub.stored) > 900
+
+
 async def test_a_unit_that_a_report_has_changed_goes_with_the_reports_after_it(tmp_path: Path) -> None:
     hub = Hub(tmp_path)
     link = operating(hub)
@@ -370,6 +384,21 @@ async def test_what_an_agent_keeps_and_sends_again_is_taken_once_also_after_a_re
                 store.segments[2] = replace(segment, entries=(*segment.entries, STAMP + b"\x00\x40\x00\x41"))
     # Portions without dates that are set may be anything: they are taken each time.
     assert counts == [5, 6, 8]
+
+
+async def test_what_a_damaged_outbox_has_lost_is_taken_again_from_an_agent_that_keeps_it(tmp_path: Path) -> None:
+    path, store = tmp_path / "outbox.db", stored()
+    with Outbox.open(path, hub="hub-0001") as outbox:
+        hub = Hub(tmp_path, memory=outbox)
+        Link(hub, Agent(profile(STORING), stores=(store,)))
+        assert outbox.next - 1 == 4
+        for part in (path, path.with_name("outbox.db-wal")):
+            part.write_bytes(b"\0" * part.stat().st_size)
+        outbox._connection.close()
+        outbox._connection, outbox._at = outbox._rescue("a test")  # as at the first use that sees the damage
+        assert (outbox.born, outbox.next - 1) == ("damaged", 0)
+        Link(hub, Agent(profile(STORING), stores=(store,)))
+        assert outbox.next - 1 == 4
 
 
 async def test_a_portion_that_is_durable_is_confirmed_even_if_nothing_can_be_recalled(

@@ -445,6 +445,17 @@ async def test_two_spot_checks_without_a_time_are_two_however_alike() -> None:
     assert [value for _, value in store.values[len(wanted) :]] == [spot(98, None)] * 2
 
 
+async def test_records_without_a_time_are_taken_from_memory_each_and_once() -> None:
+    device, _ = _oximeter()
+    kept = [spot(97, None, stored=True), spot(97, None, stored=True), spot(98, None, stored=True)]
+    server = FakeRecords(kept=[Kept(number=0, values=[(SPOT, value)]) for value in kept], numbered=False)
+    device.when_written = server.written
+    store = Store()
+    for _ in range(3):
+        await session(device, store)
+    assert [value for _, value in store.values] == kept
+
+
 async def test_two_measurements_by_a_clock_that_is_not_set_are_two_however_alike() -> None:
     unset = bytes.fromhex("03 6100 4800 00000000000000 2000")
     server = FakeRecords(kept=[], numbered=False)
@@ -462,8 +473,7 @@ async def test_two_measurements_by_a_clock_that_is_not_set_are_two_however_alike
     server.kept += [Kept(number=0, values=[(SPOT, unset)])] * 3
     for _ in range(2):
         await session(device, store)
-    # Of the two that came by themselves one is known again: rather one twice than one not at all.
-    assert [value for _, value in store.values] == [unset] * 4
+    assert [value for _, value in store.values] == [unset] * 5, "two by themselves, three from memory, each once"
 
 
 async def test_evidence_tells_a_record_that_was_asked_for_from_one_that_came_by_itself() -> None:

@@ -26,6 +26,7 @@ from edge.ble.collect import Collector
 from edge.ble.pair_texts import KINDS, TEXTS
 from edge.ble.pairing import AGENT_PATH
 from edge.ble.radio import Sighting
+from edge.bluez import Bluez, BluezError
 from edge.identity import establish
 from edge.intake import Intake
 from edge.listing import file_of, load
@@ -170,6 +171,20 @@ async def test_what_does_not_come_about_is_said_in_one_line_and_leaves_neither_a
     assert outcome.status == status
     assert outcome.err.count("\n") == 1, "one line"
     assert said in outcome.err
+    assert not file_of(home / "outbox.db").exists()
+
+
+async def test_a_bond_is_dropped_if_what_comes_right_after_it_fails(
+    hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise BluezError("NoReply")
+
+    monkeypatch.setattr(Bluez, "set", fails)
+    async with serving(oximeter()) as bluez:
+        outcome = await hub(*pairs(OXIMETER, "oximeter"))
+        assert outcome.status == 69
+        assert not any(device.is_paired for device in bluez.devices.values())
     assert not file_of(home / "outbox.db").exists()
 
 
