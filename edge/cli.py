@@ -77,8 +77,10 @@ Decode the value of a Bluetooth LE health characteristic, for example as a sniff
   stafet-hub decode gatt 2A5E 0062004800
   stafet-hub decode gatt 0x2a35 00:7a:00:50:00:5e:00
   stafet-hub decode gatt 00002a9d-0000-1000-8000-00805f9b34fb "00 8c 37" --json
+  stafet-hub decode gatt 2A35 566a0047000000ea07080b121f00003f000000 --device BM85
 
-UUID is 2A35, 0x2a35 or all 128 bits. HEX may have spaces, colons or 0x between the bytes."""
+UUID is 2A35, 0x2a35 or all 128 bits. HEX may have spaces, colons or 0x between the bytes. Some devices send what their
+service does not say; give the NAME under which such a one advertises (docs/devices.md)."""
 
 _SERIAL: Final = """\
 Decode one frame of a serial device (Bluetooth SPP or cable), from its first byte to its last.
@@ -279,6 +281,7 @@ def _add_decode(commands: "argparse._SubParsersAction[Any]") -> None:
     gatt = add("gatt", _decode_gatt, "the value of a Bluetooth LE characteristic", _DECODE_GATT)
     gatt.add_argument("uuid", metavar="UUID", help="the characteristic")
     gatt.add_argument("hex", metavar="HEX", nargs="*", help="its value")
+    gatt.add_argument("--device", default="", metavar="NAME", help="its name or model, for ways of its own")
     serial = add("serial", _decode_serial, "a frame of a serial device", _SERIAL)
     serial.add_argument("--format", choices=_SERIAL_FORMATS, required=True, metavar="FORMAT", help="see above")
     serial.add_argument("hex", metavar="HEX", nargs="*", help="the frame")
@@ -438,6 +441,7 @@ def _identity(options: argparse.Namespace) -> int:
 def _decode_gatt(options: argparse.Namespace) -> int:
     from wire import gatt, measurement_json  # noqa: PLC0415
     from wire.errors import DecodeError, WireError  # noqa: PLC0415
+    from wire.quirks import quirk_for  # noqa: PLC0415
 
     try:
         uuid = gatt.parse_uuid(options.uuid)
@@ -447,7 +451,7 @@ def _decode_gatt(options: argparse.Namespace) -> int:
         raise _Failed(MALFORMED, f"no decoder for {gatt.short_uuid(uuid)}, in UUID at byte 0")
     value = _bytes_of(" ".join(options.hex))
     try:
-        measurements = gatt.decode(uuid, value)
+        measurements = gatt.decode_as(quirk_for(name=options.device, model=options.device), uuid, value)
         described = {} if measurements or uuid in gatt.MEASUREMENTS | gatt.STORED else gatt.describe(uuid, value)
     except DecodeError as error:
         raise _Failed(MALFORMED, f"{gatt.short_uuid(uuid)}: {error}") from error

@@ -139,6 +139,13 @@ def test_uuid_and_bytes_are_taken_as_people_have_them(uuid: str, value: str, hub
     assert (str(spo2.value), str(pulse.value)) == ("98", "72")
 
 
+def test_a_device_with_ways_of_its_own_is_decoded_by_its_name(hub: Hub) -> None:
+    recorded = "566a0047000000ea07080b121f00003f000000"  # tests/vectors/devices.json: derdilla/bm85_1
+    assert hub("decode", "gatt", "2A35", recorded).status == 65
+    pressure, pulse, *_ = loads(hub("decode", "gatt", "2A35", recorded, "--device", "BM85", "--json").out)
+    assert [str(part.value) for part in (*pressure.components[:2], pulse)] == ["106", "71", "63"]
+
+
 def test_bytes_may_be_separate_arguments(hub: Hub) -> None:
     assert hub("decode", "gatt", "2A5E", "00", "62", "00", "48", "00").status == 0
 

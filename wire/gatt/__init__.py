@@ -36,7 +36,7 @@ from wire.gatt.date_time import decode_current_time, decode_date_time
 from wire.gatt.device_information import DeviceInformation, PnpId
 from wire.gatt.quirky import corrected, quirk_of
 from wire.measurement import Measurement, MeasurementStatus
-from wire.quirks import AND_WEIGHT, NONIN_OXIMETRY
+from wire.quirks import AND_WEIGHT, NONIN_OXIMETRY, Quirk
 from wire.services import (
     CLOCK,
     DEVICE_INFORMATION,
@@ -66,6 +66,7 @@ __all__ = [
     "ServiceInfo",
     "characteristic_name",
     "decode",
+    "decode_as",
     "decode_current_time",
     "decode_date_time",
     "decode_reading",
@@ -138,6 +139,13 @@ def decode(characteristic: int | bytes, value: bytes) -> tuple[Measurement, ...]
     return ()
 
 
+def decode_as(quirk: Quirk, characteristic: int | bytes, value: bytes) -> tuple[Measurement, ...]:
+    """The same of a device with ways of its own (`wire.quirks.quirk_for`)."""
+    if characteristic == _PRESSURE and (quirk.big_endian or quirk.unflagged):
+        return corrected(blood_pressure.decode_blood_pressure(value, quirk), quirk)
+    return corrected(decode(characteristic, value), quirk)
+
+
 def describe(characteristic: int | bytes, value: bytes) -> dict[str, str | bool]:
     """What a context value says, for a technician: names and what they are or whether they hold."""
     describer = _DESCRIBERS.get(characteristic) if isinstance(characteristic, int) else None
@@ -154,13 +162,10 @@ def decode_reading(reading: Reading) -> tuple[Measurement, ...]:
         raise DecodeError("the hub's clock was out of any calendar", 0) from None
     quirk = quirk_of(reading)
     context = {item.characteristic: item.value for item in reading.context}
-    if reading.characteristic == _PRESSURE and (quirk.big_endian or quirk.unflagged):
-        found = blood_pressure.decode_blood_pressure(reading.value, quirk)
-    elif reading.characteristic == _CGM:
-        found = _cgm(reading.value, context)
+    if reading.characteristic == _CGM:
+        found = corrected(_cgm(reading.value, context), quirk)
     else:
-        found = decode(reading.characteristic, reading.value)
-    found = corrected(found, quirk)
+        found = decode_as(quirk, reading.characteristic, reading.value)
     stored = context.get(RACP, b"")[:1] in _REPORT_STORED
     return tuple(
         replace(part, received=received, status=_stored(part.status) if stored else part.status) for part in found
