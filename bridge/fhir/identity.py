@@ -15,10 +15,13 @@ from typing import Final, NamedTuple
 
 from wire.evidence import Evidence, Reading
 from wire.gatt import short_uuid
+from wire.gatt.enhanced_blood_pressure import recorded
 from wire.measurement import Measurement, MeasurementStatus, Samples
 
 _STAMPED: Final = frozenset({0x2A18, 0x2A1C, 0x2A35, 0x2A36, 0x2A5E, 0x2A9C, 0x2A9D})
 """Values whose bytes hold their time stamp, and which a device sends in one form only."""
+_RECORD: Final = 0x2B36
+"""A blood pressure record holds one of these, as it came when it was measured."""
 
 
 def told(measurement: Measurement) -> bool:
@@ -42,8 +45,12 @@ def identity(evidence: Evidence, measurement: Measurement, whole: bytes) -> Iden
     """What a measurement of a reading is known by; `whole` is the reading as its hub sealed it."""
     if not told(measurement):
         return Identity("reading", whole)
-    if isinstance(evidence, Reading) and evidence.characteristic in _STAMPED:
-        return Identity("stored", f"{short_uuid(evidence.characteristic)}\0".encode() + evidence.value)
+    if isinstance(evidence, Reading):
+        uuid, value = evidence.characteristic, evidence.value
+        if uuid == _RECORD:
+            uuid, value = recorded(value)
+        if uuid in _STAMPED:
+            return Identity("stored", f"{short_uuid(uuid)}\0".encode() + value)
     return Identity("stored", "\0".join(_substance(measurement)).encode(), several=False)
 
 

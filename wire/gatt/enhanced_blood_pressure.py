@@ -46,6 +46,17 @@ def decode_enhanced(value: bytes) -> tuple[Measurement, ...]:
 
 def decode_record(value: bytes) -> tuple[Measurement, ...]:
     """Blood Pressure Record (2B36): a whole one, whose sequence number is for the RACP; what is in it was stored."""
+    _, _, found = _read(value)
+    return tuple(replace(part, status=(*part.status, MeasurementStatus.STORED)) for part in found)
+
+
+def recorded(record: bytes) -> tuple[int, bytes]:
+    """Which characteristic a record holds, and its value: what came live if the measurement did, byte for byte."""
+    kind, inner, _ = _read(record)
+    return kind, inner
+
+
+def _read(value: bytes) -> tuple[int, bytes, tuple[Measurement, ...]]:
     reader = Reader(value)
     if reader.u8("segmentation header") & _WHOLE != _WHOLE:
         raise DecodeError("one segment of several: the record is not whole", 0)
@@ -56,12 +67,11 @@ def decode_record(value: bytes) -> tuple[Measurement, ...]:
         raise DecodeError(f"a record of {kind:04X}", _RECORD_HEADER - 2)
     inner = value[_RECORD_HEADER:]
     try:
-        found = decode(inner)
+        return kind, inner, decode(inner)
     except DecodeError as fault:
         if len(inner) < 2 or crc(value[:-2]) != int.from_bytes(value[-2:], "little"):
             raise DecodeError(fault.message, fault.offset + _RECORD_HEADER) from None
-        found = decode(inner[:-2])
-    return tuple(replace(part, status=(*part.status, MeasurementStatus.STORED)) for part in found)
+        return kind, inner[:-2], decode(inner[:-2])
 
 
 def _time(stamp: int | None, facing: int | None, since: int, at: int) -> DeviceTime | None:

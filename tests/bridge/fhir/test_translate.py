@@ -43,6 +43,7 @@ from tests.wire.measurements import measurements
 from wire.batch import encode_reading
 from wire.evidence import Clock, ClockState, Context, Device, Reading
 from wire.gatt import MEASUREMENTS
+from wire.gatt.cgm import crc
 from wire.measurement import Measurement
 
 STAMPED = reading(0x2A5E, "01 C5F3 7BF2" + date_time(local()).hex())
@@ -95,6 +96,17 @@ def test_a_stored_measurement_sent_again_is_the_same_observation_whoever_sends_i
     other_day = replace(STAMPED, received=LATER, context=())
     assert measured(translate(STAMPED)) == measured(translate(other_day))
     assert measured(translate(STAMPED)) == measured(translate(STAMPED, hub="hub-0002"))
+
+
+def test_a_blood_pressure_is_one_observation_whether_it_came_live_or_in_a_record() -> None:
+    value = "1E 7A00 5000 5E00" + date_time(local()).hex() + "4800 01 0000"
+    header = "03 0700 352A"
+    record = bytes.fromhex(header + value)
+    checked = record + crc(record).to_bytes(2, "little")
+    live = measured(translate(reading(0x2A35, value)))
+    assert live
+    assert measured(translate(reading(0x2B36, record.hex()))) == live
+    assert measured(translate(reading(0x2B36, checked.hex()))) == live
 
 
 def test_a_measurement_without_a_time_of_its_own_is_new_each_time_it_is_received() -> None:
