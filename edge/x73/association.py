@@ -104,6 +104,10 @@ def _anyone(association: PhdAssociation) -> AssociateResult | None:  # noqa: ARG
     return None
 
 
+def _of_mds(happened: Happening) -> bool:
+    return isinstance(happened, AttributesRead) and happened.handle == MDS_HANDLE
+
+
 def _nobody(system_id: bytes, associated: bool) -> None:
     """Nobody looks."""
 
@@ -232,7 +236,9 @@ class Association:
             self._begin(happened)
         elif isinstance(happened, Aborted | Released | Disconnected):
             self._end(now)
-        if self.manager.state is State.OPERATING:
+        # What is learnt is learnt for the reports that follow, even if the same bytes ended the association.
+        learnt = isinstance(happened, Configured) or _of_mds(happened)
+        if learnt or self.manager.state is State.OPERATING:
             try:
                 return self._go_on(happened, now)
             except SessionError as error:

@@ -18,13 +18,14 @@ import pytest
 
 from edge import cli
 from edge.config import is_loopback
-from edge.x73.association import Association, Habits, InMemory
+from edge.x73.association import Association, Habits, InMemory, Told
 from edge.x73.bench import Lines
 from edge.x73.pump import MAX_AGENTS, Associations
 from edge.x73.recording import replay
 from edge.x73.tcp import listen
 from tests.wire.x73.support import AGENT_ID, SESSION, STAMP, VECTORS, apdus, oximeter_scan, profile
 from tests.wire.x73.test_agent import ENTRIES, ENTRY_MAP, STORING
+from wire.evidence import AgentContextKind
 from wire.x73.agent import Agent
 from wire.x73.apdu import Aare, Abrt, Rlre
 from wire.x73.session import Waits
@@ -155,6 +156,24 @@ async def test_a_replayed_session_with_numbers_of_its_own_is_read_even_in_one_se
         assert SESSION["rlre"] == (await reader.readuntil(SESSION["rlre"]))[-len(SESSION["rlre"]) :]
         writer.close()
         assert [value for _, value, _ in bench.values()] == ["6537.5", "20.0", "56.6", "20.5"]
+
+
+def test_what_an_agent_said_goes_with_its_report_even_if_all_was_in_one_segment() -> None:
+    kept: list[Told] = []
+
+    class Kept:
+        def take(self, told: Told) -> bool:
+            kept.append(told)
+            return True
+
+    association = Association(Habits(sink=Kept(), local_time=lambda: None, understand=False))
+    association.connected(0)
+    said = [VECTORS[f"freescale/scale_{name}"].value for name in ("aarq", "config", "mds", "report")]
+    association.receive(b"".join(said) + SESSION["rlrq"], 0)
+    (told,) = kept
+    assert isinstance(told.configuration, bytes)
+    assert told.configuration in VECTORS["freescale/scale_config"].value
+    assert [each.kind for each in told.context] == [AgentContextKind.MDS]
 
 
 async def test_two_agents_at_once_do_not_wait_for_each_other() -> None:
