@@ -87,6 +87,7 @@ class SerialPort:
         self._gone = gone
         self._loop = asyncio.get_running_loop()
         self._fileno = self._port.fileno()
+        self._ended = False
         self._loop.add_reader(self._fileno, self._readable)
 
     def write(self, data: bytes) -> None:
@@ -98,8 +99,20 @@ class SerialPort:
         if written < len(data):
             raise PortError("fault", "the port takes no more")
 
+    def read(self, on: bool) -> None:
+        """Stop reading, or go on: what is not read waits in the kernel, and then in the device."""
+        if self._ended:
+            return
+        if on:
+            self._loop.add_reader(self._fileno, self._readable)
+        else:
+            self._loop.remove_reader(self._fileno)
+
     def close(self) -> None:
         """Let go of the port; may be called again."""
+        if not self._port.is_open:  # its number may be another file's by now
+            return
+        self._ended = True
         self._loop.remove_reader(self._fileno)
         self._port.close()
 
@@ -113,6 +126,7 @@ class SerialPort:
         if data:
             self._received(data)
         else:
+            self._ended = True
             self._loop.remove_reader(self._fileno)
             self._gone()
 

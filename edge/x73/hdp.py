@@ -230,7 +230,13 @@ class _Device:
         async def send(apdu: bytes) -> None:
             await self._loop.sock_sendall(connection, apdu)
 
-        channel = Packets(send=send, let_go=let_go, patient=False)
+        def reading(on: bool) -> None:
+            if not on:
+                self._loop.remove_reader(connection)
+            elif connection.fileno() >= 0:
+                self._loop.add_reader(connection, _hear, connection, channel)
+
+        channel = Packets(send=send, let_go=let_go, reading=reading, patient=False)
         self._channels[opened.mdl] = channel
         self._loop.add_reader(connection, _hear, connection, channel)
         self._associations.take_on(channel)

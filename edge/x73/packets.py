@@ -10,6 +10,23 @@ from wire.x73.framing import Framer
 CLOSE_S: Final = 1.0
 
 
+class Brake(asyncio.ReadTransport):
+    """How a reader says that it has enough: what a peer says beyond that waits with the peer, and not in memory."""
+
+    def __init__(self, reading: Callable[[bool], None]) -> None:
+        """`reading` is told to stop (False) and to go on."""
+        super().__init__()
+        self._reading = reading
+
+    def pause_reading(self) -> None:
+        """Called by the reader."""
+        self._reading(False)
+
+    def resume_reading(self) -> None:
+        """As above."""
+        self._reading(True)
+
+
 class Packets:
     """Takes APDUs apart and sends them in order, in a task; `let_go` is called once, when the way is given up."""
 
@@ -18,11 +35,16 @@ class Packets:
         *,
         send: Callable[[bytes], Awaitable[None]],
         let_go: Callable[[], None],
+        reading: Callable[[bool], None],
         patient: bool,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """`send` may raise OSError: then the connection is gone. Without a running loop here, say which it is."""
+        """`send` may raise OSError: then the connection is gone. `reading` as with `Brake`; a little may still be heard.
+
+        Without a running loop here, say which it is.
+        """
         self.reader = asyncio.StreamReader(loop=loop)
+        self.reader.set_transport(Brake(reading))
         self.patient = patient
         self._send = send
         self._let_go = let_go

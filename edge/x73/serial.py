@@ -10,6 +10,7 @@ from typing import Final
 
 from edge.log import event
 from edge.serial.port import Framing, PortError, SerialPort
+from edge.x73.packets import Brake
 from edge.x73.pump import Associations
 
 FRAMING: Final = Framing(baud=115_200)
@@ -46,12 +47,14 @@ class Line:
         """PortError if the port cannot be had."""
         self.reader = asyncio.StreamReader()
         self._port = SerialPort(path, FRAMING, received=self.reader.feed_data, gone=self.reader.feed_eof)
+        self.reader.set_transport(Brake(self._port.read))
 
     def write(self, data: bytes) -> None:
         # A port that takes no more is gone; the association learns that from its reader.
         try:
             self._port.write(data)
         except PortError:
+            self._port.close()  # nothing may be heard after the end
             self.reader.feed_eof()
 
     async def drain(self) -> None:

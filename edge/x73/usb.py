@@ -130,7 +130,11 @@ class Endpoints:
 
     def __init__(self, found: Found, loop: asyncio.AbstractEventLoop) -> None:
         """Claim the interface and begin to read, in a thread. USBError if it cannot be had."""
-        self.way = Packets(send=self._send, let_go=self._let_go, patient=True, loop=loop)
+        self.way = Packets(send=self._send, let_go=self._let_go, reading=self._reading, patient=True, loop=loop)
+        self._enough = False
+        self._heard = threading.Event()
+        """What was read last is with the association, which takes more."""
+        self._heard.set()
         self._loop = loop
         self._device = found.device
         self._wanted = True
@@ -170,10 +174,13 @@ class Endpoints:
     def _read(self, endpoint: Any) -> None:
         """In a thread of its own."""
         while self._wanted:
+            if not self._heard.wait(READ_MS / 1000):
+                continue
             try:
                 transfer = bytes(endpoint.read(MAX_READ, READ_MS))
                 if Preamble.of(transfer) is None:
-                    self._from_thread(self.way.hear, transfer)
+                    self._heard.clear()
+                    self._from_thread(self._hear, transfer)
             except usb.core.USBTimeoutError:
                 continue
             except (usb.core.USBError, DecodeError) as error:
@@ -181,6 +188,16 @@ class Endpoints:
                     event("usb_read_ended", logging.WARNING, detail=str(error))
                 self._from_thread(self.way.end)
                 return
+
+    def _hear(self, transfer: bytes) -> None:
+        self.way.hear(transfer)
+        if not self._enough:
+            self._heard.set()
+
+    def _reading(self, on: bool) -> None:
+        self._enough = not on
+        if on:
+            self._heard.set()
 
     def _from_thread(self, act: Any, *values: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the hub has ended

@@ -1,6 +1,7 @@
 """20601 over HDP: a source of ours, over sockets of the same kind as L2CAP's, with the hub's sink."""
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
@@ -18,7 +19,7 @@ from edge.config import Agents
 from edge.intake import Intake
 from edge.x73.agents import AgentCollector
 from edge.x73.hdp import Sink, _register
-from edge.x73.pump import Associations
+from edge.x73.pump import Associations, Way
 from tests.edge.fake_bluez import serving
 from tests.edge.readings import clock
 from tests.system_bus import SystemBus
@@ -204,6 +205,27 @@ async def test_the_echo_test_gets_its_packet_back(tmp_path: Path) -> None:
         await loop.sock_sendall(source.data, b"anything at all")
         assert await loop.sock_recv(source.data, 100) == b"anything at all"
         assert await loop.sock_recv(source.data, 100) == b""
+        source.close()
+
+
+async def test_a_device_that_says_more_than_is_followed_must_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Way] = []
+    monkeypatch.setattr(Associations, "take_on", lambda _, way: taken.append(way))
+    async with sink(tmp_path) as hub:
+        source = hub.source()
+        await source.ask(lambda: source.mcl.create(1, OXIMETER, source.now))
+        assert source.data is not None
+        said = heard = 0
+        for _ in range(1000):
+            with contextlib.suppress(BlockingIOError):
+                said += source.data.send(bytes(8192))
+            await asyncio.sleep(0)
+        assert 1 << 17 < said < 1 << 20
+        while heard < said:
+            heard += len(await taken[0].reader.read(65_536))
+        taken[0].abort()
         source.close()
 
 

@@ -95,6 +95,29 @@ async def test_a_line_carries_one_association_after_the_other_and_begins_anew_af
             assert sink.count == 2 + 2 * 3, "mass; then mass, height and body mass index"
 
 
+async def test_a_line_that_says_more_than_is_followed_must_wait() -> None:
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    line = x73_serial.Line(os.ttyname(slave))
+    said = heard = refused = 0
+    try:
+        while said < 1 << 20 and refused < 20:
+            try:
+                said += os.write(master, bytes(512))
+                refused = 0
+            except BlockingIOError:
+                refused += 1
+            await asyncio.sleep(0.005 if refused else 0)
+        assert 1 << 17 < said < 1 << 18
+        while heard < said:
+            heard += len(await line.reader.read(65_536))
+    finally:
+        line.abort()
+        os.close(master)
+        os.close(slave)
+
+
 async def test_a_line_that_is_pulled_out_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

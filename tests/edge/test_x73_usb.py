@@ -89,6 +89,25 @@ async def test_what_is_no_20601_device_is_left_alone(monkeypatch: pytest.MonkeyP
     assert [found.place for found in x73_usb.find(Backend(keyboard, vendor, broken, good))] == [(1, 9)]
 
 
+async def test_a_device_that_says_more_than_is_followed_must_wait() -> None:
+    instrument = Instrument(Agent(profile()))
+    instrument.agent.to_send()
+    for number in range(200):
+        instrument.reads.put(bytes((number,)) * 8192)
+    (found,) = x73_usb.find(Backend(instrument))
+    opened = x73_usb.Endpoints(found, asyncio.get_running_loop())
+    try:
+        await asyncio.sleep(0.3)
+        assert instrument.reads.qsize() > 150, "nobody reads what came: the rest stays in the device"
+        said = b""
+        async with asyncio.timeout(10):
+            while len(said) < 200 * 8192:
+                said += await opened.way.reader.read(65_536)
+        assert said[-200 * 8192 :][::8192] == bytes(range(200))
+    finally:
+        opened.way.abort()
+
+
 async def test_a_transfer_that_fills_its_last_packet_is_ended_by_an_empty_one() -> None:
     instrument = Instrument(Agent(profile()))
     (found,) = x73_usb.find(Backend(instrument))
