@@ -57,8 +57,8 @@ class Lines:
         return True
 
 
-class _Counted:
-    """Lines that end the listening when there are enough of them."""
+class Counted:
+    """Lines that end the listening when there are enough of them; what comes after these stays with its agent."""
 
     def __init__(self, show: Lines, enough: int) -> None:
         self.end: Callable[[], None] | None = None
@@ -66,6 +66,8 @@ class _Counted:
         self._enough = enough
 
     def take(self, told: Told) -> bool:
+        if self._show.count >= self._enough:
+            return False
         self._show.take(told)
         if self.end is not None and self._show.count >= self._enough:
             self.end()
@@ -82,7 +84,7 @@ def listen(
     waits: Waits | None = None,
 ) -> None:
     """Until SIGTERM, SIGINT or `count` measurements. OSError if the output or the recording fails."""
-    sink = show if count is None else _Counted(show, count)
+    sink = show if count is None else Counted(show, count)
     habits = Habits(
         sink=sink,
         local_time=lambda: datetime.now().astimezone(),
@@ -92,7 +94,7 @@ def listen(
         remember=record is None,
     )
     associations = Associations(habits, record)
-    if isinstance(sink, _Counted):
+    if isinstance(sink, Counted):
         sink.end = associations.end
     asyncio.run(_serve(associations, ways))
 

@@ -19,7 +19,7 @@ import pytest
 from edge import cli
 from edge.config import is_loopback
 from edge.x73.association import Association, Habits, InMemory, Told
-from edge.x73.bench import Lines
+from edge.x73.bench import Counted, Lines
 from edge.x73.pump import MAX_AGENTS, Associations
 from edge.x73.recording import replay
 from edge.x73.tcp import listen
@@ -174,6 +174,14 @@ def test_what_an_agent_said_goes_with_its_report_even_if_all_was_in_one_segment(
     assert isinstance(told.configuration, bytes)
     assert told.configuration in VECTORS["freescale/scale_config"].value
     assert [each.kind for each in told.context] == [AgentContextKind.MDS]
+
+
+def test_no_report_is_printed_after_enough_measurements_even_if_it_came_with_them() -> None:
+    out = io.StringIO()
+    association = Association(Habits(sink=Counted(Lines(out, json=True), 3), local_time=lambda: None))
+    association.connected(0)
+    association.receive(SESSION["aarq"] + SESSION["mds"] + SESSION["report"] * 4 + SESSION["rlrq"], 0)
+    assert len(out.getvalue().splitlines()) == 4, "two whole reports"
 
 
 async def test_two_agents_at_once_do_not_wait_for_each_other() -> None:
