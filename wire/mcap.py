@@ -271,7 +271,7 @@ class Mcl:
             code = Code.INVALID_MDEP
         elif channel not in (Channel.NO_PREFERENCE, Channel.RELIABLE):
             code = Code.CONFIGURATION_REJECTED
-        elif mdl not in self._channels and len(self._channels) >= MAX_MDLS:
+        elif mdl not in self._channels and not self._has_room():
             code = Code.RESOURCE_UNAVAILABLE
         else:
             if mdl in self._channels:
@@ -280,6 +280,16 @@ class Mcl:
             self._grant(mdl, mdep, now, ours=False)
             return
         self._answer(Op.CREATE_MDL + 1, code, mdl)
+
+    def _has_room(self) -> bool:
+        """For another channel; the oldest that is closed is forgotten for it. A device may take a new one each time."""
+        if len(self._channels) < MAX_MDLS:
+            return True
+        closed = next((mdl for mdl, (_, state) in self._channels.items() if state is Mdl.CLOSED), None)
+        if closed is None:
+            return False
+        del self._channels[closed]
+        return True
 
     def _reconnect_asked(self, mdl: int, now: float) -> None:
         if mdl not in self._channels:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from wire.mcap import (
     ALL_MDLS,
     CONNECT_S,
+    MAX_MDLS,
     RESPONSE_S,
     Channel,
     Ended,
@@ -146,6 +147,21 @@ def test_a_channel_that_is_open_ends_when_it_is_asked_for_again_or_deleted() -> 
     assert both.run()[1] == [Ended(mdl=7), Granted(mdl=7, mdep=3, ours=False)]
     both.source.abort(NOW)
     assert both.run() == ([Ended(mdl=7)], [Ended(mdl=7)])
+
+
+def test_a_device_that_takes_a_new_channel_for_each_measurement_is_never_refused() -> None:
+    mcl = Mcl({1}, initiator=False)
+    for mdl in range(1, 3 * MAX_MDLS):
+        assert told(mcl, f"01{mdl:04x}0101") == [f"0200{mdl:04x}01"]
+        mcl.data_connected()
+        mcl.data_closed(mdl)
+    assert mcl.state_of(2 * MAX_MDLS) is Mdl.CLOSED, "the newest may be reconnected"
+    assert mcl.state_of(1) is None
+    many = Mcl({1}, initiator=False)
+    for mdl in range(1, 1 + MAX_MDLS):
+        assert told(many, f"01{mdl:04x}0101") == [f"0200{mdl:04x}01"]
+        many.data_connected()
+    assert told(many, "0100ff0101") == ["020800ff"], "all of them are open"
 
 
 def test_a_refusal_is_told() -> None:
