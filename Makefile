@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# One more than there are cores: most of these tests wait for processes, not for the processor.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
 
@@ -34,7 +36,7 @@ check: setup ## Format, lint, types, room rules, and each extra alone starts its
 
 .PHONY: test
 test: setup ## Everything, with real brokers, a real FHIR server and bleak over BlueZ's D-Bus API
-	$(PYTEST) -n auto --dist loadgroup
+	$(PYTEST) -n $(WORKERS) --dist loadgroup
 
 .PHONY: soak
 soak: setup ## A million inputs of noise for every decoder, nightly (FUZZ=N inputs, SEED=S repeats a run)
