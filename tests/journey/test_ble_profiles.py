@@ -127,7 +127,8 @@ def test_a_hub_killed_amid_five_hundred_records_asks_for_the_rest_and_takes_none
         stop(sim)
     for characteristic, numbers in ((0x2A18, range(1, 501)), (0x2A34, range(2, 501, 2))):
         arrived = [each.value[1:3] for each in bridge.readings if each.characteristic == characteristic]
-        assert arrived == [number.to_bytes(2, "little") for number in numbers]
+        # Once each. Not in order across a kill: BlueZoo may hold a value of the dead link, and hand it to the next hub first.
+        assert sorted(int.from_bytes(each, "little") for each in arrived) == list(numbers)
 
 
 @pytest.mark.journey
