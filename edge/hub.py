@@ -173,6 +173,7 @@ class HubAgent:
             self._watch.add(name, partial(getattr, collector, "progress"))
         gc.collect()
         gc.freeze()  # what is there now stays: collecting what a session leaves (edge.ble.bleak_radio) then takes a millisecond
+        gc.enable()
         try:
             async with asyncio.TaskGroup() as group:
                 for name, collector in self._collectors.items():
