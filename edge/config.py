@@ -448,18 +448,19 @@ class _Checker:
         if asked and not document.get("agent"):
             right = "write [[agent]] with the system_id of each that is to be read"
             self.fault("agent", "missing, and no 20601 agent is let in that is not listed", right)
-        devices = document.get("device")
+        self._listed_once("device", document.get("device"), "address", "list each device once", same=str.upper)
+        self._listed_once("serial", ports, "port", "list each port once")
+
+    def _listed_once(
+        self, name: str, tables: object, key: str, right: str, *, same: Callable[[str], str] = str
+    ) -> None:
+        """Find the tables whose `key` is an earlier one's; `same` makes alike what means the same."""
         seen: dict[str, int] = {}
-        for index, device in enumerate(devices if isinstance(devices, list) else (), 1):
-            address = str(device.get("address", index)).upper() if isinstance(device, dict) else str(index)
-            first = seen.setdefault(address, index)
+        for index, table in enumerate(tables if isinstance(tables, list) else (), 1):
+            value = table.get(key) if isinstance(table, dict) else None
+            first = seen.setdefault(same(value), index) if isinstance(value, str) else index
             if first != index:
-                self.fault(f"device[{index}].address", f"is device[{first}]'s too", "list each device once")
-        lines: dict[object, int] = {}
-        for index, line in enumerate(ports if isinstance(ports, list) else (), 1):
-            first = lines.setdefault(line.get("port", index) if isinstance(line, dict) else index, index)
-            if first != index:
-                self.fault(f"serial[{index}].port", f"is serial[{first}]'s too", "list each port once")
+                self.fault(f"{name}[{index}].{key}", f"is {name}[{first}]'s too", right)
 
 
 def _required(kind: type) -> tuple[str, ...]:

@@ -141,13 +141,12 @@ def test_a_time_zone_is_one_that_the_system_knows_because_it_would_take_any_othe
         assert fault in str(faults_of(path)[0])
 
 
-def test_a_port_that_is_listed_twice_is_a_fault(tmp_path: Path) -> None:
-    path = tmp_path / "hub.toml"
-    line = '[[serial]]\nport = "/dev/rfcomm0"\nformat = "nonin-df13"\naddress = "02:00:00:00:00:01"\n'
-    path.write_text(line * 2)
-    with pytest.raises(config.ConfigError) as caught:
-        config.load(path)
-    assert "serial[2].port: is serial[1]'s too; list each port once" in map(str, caught.value.faults)
+def test_a_port_that_is_listed_twice_is_a_fault_and_one_that_is_no_text_is_only_that(tmp_path: Path) -> None:
+    line = '[[serial]]\nport = {}\nformat = "nonin-df13"\naddress = "02:00:00:00:00:01"\n'
+    twice = faults_of(write(tmp_path, GOOD + line.format('"/dev/rfcomm0"') * 2))
+    assert list(map(str, twice)) == ["serial[2].port: is serial[1]'s too; list each port once"]
+    wrong = faults_of(write(tmp_path, GOOD + line.format('["/dev/rfcomm0"]') * 2))
+    assert [fault.path for fault in wrong] == ["serial[1].port", "serial[2].port"]
 
 
 def keys(kind: type, path: str = "") -> list[tuple[str, Any]]:
