@@ -348,6 +348,11 @@ def _run(options: argparse.Namespace) -> int:
         hub.run(settings)
     except outbox.OutboxBusy as error:
         raise _Failed(UNAVAILABLE, f"{error}; end the other stafet-hub first") from error
+    except outbox.OutboxDamaged as error:
+        right = (
+            "make room there and let this user write there, then start the hub again; what is in the store stays there"
+        )
+        raise _Failed(CANNOT_CREATE, f"{error}; {right}") from error
     except outbox.OutboxError as error:
         raise _Failed(IO, f"{error}; check the disk") from error
     return 0

@@ -2,6 +2,7 @@
 
 One for all transports. `take` returns after the commit, so nothing that was counted is lost when the hub is killed. What the outbox refuses
 for the moment (the disk is full) is held in memory, later readings queue behind it, and `retry` puts them in order.
+An outbox that is damaged, and cannot be mended in a second either, ends the hub: a person must see to its disk.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from edge.log import event
-from edge.outbox import OutboxError
+from edge.outbox import OutboxDamaged, OutboxError
 
 MAX_HELD: Final = 2000
 """Readings in memory while the outbox takes none: a day of a busy home."""
@@ -29,6 +30,7 @@ class Intake:
         self._stored = stored
         self._held: deque[tuple[Callable[[bytes], int], bytes]] = deque()
         self._held_bytes = 0
+        self._unmended: OutboxDamaged | None = None
         self.dropped = 0
         """Readings lost because the outbox took none and memory was full."""
 
@@ -47,7 +49,7 @@ class Intake:
         self.retry()
         if not self._held:
             try:
-                seq = put(encoded)
+                seq = self._commit(put, encoded)
             except OutboxError as error:
                 event("outbox_refused", logging.ERROR, error=type(error).__name__, detail=str(error))
             else:
@@ -69,7 +71,7 @@ class Intake:
         try:
             while self._held:
                 put, encoded = self._held[0]
-                put(encoded)
+                self._commit(put, encoded)
                 self._held.popleft()
                 self._held_bytes -= len(encoded)
                 count += 1
@@ -81,13 +83,24 @@ class Intake:
                 self._stored()
 
     async def run(self) -> None:
-        """Try again each second, for ever."""
+        """Try again each second, for ever. OutboxDamaged if the store cannot be mended."""
         while True:
             await asyncio.sleep(RETRY_S)
             self.retry()
+            if self._unmended is not None:
+                raise self._unmended
 
     def close(self) -> None:
         """The last try, when nothing more will come."""
         self.retry()
         if self._held:
             event("readings_lost", logging.ERROR, count=self.held)
+
+    def _commit(self, put: Callable[[bytes], int], encoded: bytes) -> int:
+        try:
+            seq = put(encoded)
+        except OutboxDamaged as error:
+            self._unmended = error
+            raise
+        self._unmended = None
+        return seq

@@ -10,7 +10,7 @@
    that place. A deletion may be forgotten in a power cut (the reading goes twice, and the bridge knows it), so it
    costs no sync. SQLite keeps the order, so a deletion is never remembered without the readings put before it.
 5. Damage never stops the hub and is never tidied away: the file is kept aside, whatever is intact in it begins a new
-   epoch, and an alarm stays in the store.
+   epoch, and an alarm stays in the store. If the disk refuses even that, each use is OutboxDamaged and tries it again.
 6. Nothing makes room by itself. A full store refuses the reading, aloud.
 """
 
@@ -28,6 +28,7 @@ from edge.store import (
     Damaged,
     Mark,
     OutboxBusy,
+    OutboxDamaged,
     OutboxError,
     OutboxFailed,
     OutboxFull,
@@ -41,6 +42,7 @@ __all__ = [
     "Alarm",
     "Outbox",
     "OutboxBusy",
+    "OutboxDamaged",
     "OutboxError",
     "OutboxFailed",
     "OutboxFull",
@@ -97,6 +99,8 @@ class Outbox:
         self._max_bytes = max_bytes
         self._wall_us = wall_us or _wall_us
         self._lock = threading.RLock()
+        self._unmended = False
+        """There is no connection: the last attempt to mend the store has failed."""
         with store.our_errors():
             self._lock_file = store.take_lock(path)
             try:
@@ -307,15 +311,20 @@ class Outbox:
         return self._path.with_name(f"{self._path.name}.new")
 
     def _mending(self, operation: Callable[[], T]) -> T:
-        """Run under the lock; if the store shows damage, mend it and run once more."""
+        """Run under the lock; if the store shows damage, mend it and run once more. OutboxDamaged if it cannot be."""
         with self._lock, store.our_errors():
+            if self._unmended:
+                self._connection, self._at = self._settle()
+                self._unmended = False
             try:
                 return operation()
             except store.FAULTS as error:
                 if not store.is_damage(error):
                     raise
                 self._connection.close()
+                self._unmended = True
                 self._connection, self._at = self._rescue(str(error))
+                self._unmended = False
             return operation()
 
     def _settle(self) -> tuple[store.Connection, Position]:
@@ -344,16 +353,19 @@ class Outbox:
     def _rescue(self, damage: str) -> tuple[store.Connection, Position]:
         """Build a whole new store of what is intact, then put the damaged one aside, then take the new one into use.
 
-        Killed between any two of these, `_settle` finds either the damaged store or the finished new one.
+        Killed between any two of these, or refused one, `_settle` finds either the damaged store or the finished new one.
         """
         readings, alarms = store.salvage(self._path)
         try:
-            self._build("damaged", readings, alarms, f"{damage}; {len(readings)} readings saved")
-        except store.FAULTS as error:  # no room for them; they stay where they are, for a person
-            self._build("damaged", (), (), f"{damage}; {len(readings)} readings readable but not saved: {error}")
-        store.put_aside(self._path, self._wall_us())
-        self._take_into_use()
-        return self._connect(self._path)
+            try:
+                self._build("damaged", readings, alarms, f"{damage}; {len(readings)} readings saved")
+            except store.FAULTS as error:  # no room for them; they stay where they are, for a person
+                self._build("damaged", (), (), f"{damage}; {len(readings)} readings readable but not saved: {error}")
+            store.put_aside(self._path, self._wall_us())
+            self._take_into_use()
+            return self._connect(self._path)
+        except (*store.FAULTS, OSError) as error:
+            raise OutboxDamaged(f"{self._path} is damaged ({damage}) and cannot be mended ({error})") from error
 
     def _build(self, cause: str, readings: Sequence[bytes], alarms: Sequence[Alarm], detail: str = "") -> None:
         """A complete store beside the path, closed and on disk as one file."""

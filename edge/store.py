@@ -8,6 +8,7 @@ OutboxError
 |- OutboxFull    the collector: leave the reading on the device if that can be, and try again; raise an alarm
 |- OutboxBusy    the operator: another hub process holds this store
 |- OutboxFailed  the operator: the disk fails, or the store is of a later version of this program
+|- OutboxDamaged the operator: the store is damaged, and the disk does not let it be mended; all of it is still there
 `- WentBack      the uplink: this store is older than what the bridge has; renew the epoch
 """
 
@@ -105,6 +106,10 @@ class OutboxBusy(OutboxError):  # noqa: N818  (as above)
 
 class OutboxFailed(OutboxError):  # noqa: N818  (as above)
     """The disk or the file system refuses, or the store was written by a later version."""
+
+
+class OutboxDamaged(OutboxError):  # noqa: N818  (as above)
+    """The store is damaged and could not be mended. What is intact in it is saved when it can be: at the next use or start."""
 
 
 class WentBack(OutboxError):  # noqa: N818  (as above)

@@ -142,6 +142,21 @@ def test_a_second_hub_on_the_same_store_is_refused_in_one_line(hub: HubProcess) 
     assert hub.process.poll() is None
 
 
+def test_a_hub_whose_damaged_store_cannot_be_mended_ends_with_a_status_and_a_next_action_of_its_own(
+    hub: HubProcess,
+) -> None:
+    store = hub.home / f"{'o' * 236}.db"  # no name is left for the directory in which the damaged store would be kept
+    hub.config.write_text(hub.config.read_text().replace("outbox.db", store.name))
+    store.write_bytes(b"damaged")
+    done = subprocess.run([PROGRAM, "run", "--config", hub.config], capture_output=True, check=False, timeout=20)
+    assert done.returncode == 73
+    (line,) = done.stderr.decode().splitlines()
+    assert re.fullmatch(
+        rf"stafet-hub: {store} is damaged \(.+\) and cannot be mended \(.+\); make room there and .+", line
+    )
+    assert store.read_bytes() == b"damaged"
+
+
 def test_systemd_is_told_that_the_hub_is_ready_alive_and_stopping(hub: HubProcess, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))

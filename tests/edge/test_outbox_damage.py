@@ -1,5 +1,7 @@
 """A damaged store never stops the hub: what is intact is saved, the bad file is kept, and a person is told."""
 
+import asyncio
+import errno
 import random
 import shutil
 import sqlite3
@@ -8,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import store
-from edge.outbox import Outbox
+from edge import intake, store
+from edge.intake import Intake
+from edge.outbox import Outbox, OutboxDamaged
 from tests.edge.readings import HUB, encoded, number_of
 from tests.support import rounds
 
@@ -76,6 +79,16 @@ def overwrite(path: Path, page: int, content: bytes | None = None) -> None:
     with path.open("r+b") as file:
         file.seek((page - 1) * store.PAGE_BYTES)
         file.write(content or random.Random(page).randbytes(store.PAGE_BYTES))  # noqa: S311  (repeatable)
+
+
+def refused(*_: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def spoil(outbox: Outbox) -> None:
+    """Damage that the next `put` meets; what was stored before is intact."""
+    outbox._connection.execute("INSERT INTO reading VALUES (1000, zeroblob(32), 0, x'00')")
+    outbox._at = outbox._at._replace(head=999)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +159,7 @@ def test_damage_found_while_putting_or_renewing_costs_no_accepted_reading_that_c
         outbox.renew_epoch("test")
         assert numbers(outbox) == [number for number in range(COUNT) if number != 4]
         assert [alarm.cause for alarm in outbox.alarms()] == ["earlier", "damaged", "test"]
-        outbox._connection.execute("INSERT INTO reading VALUES (1000, zeroblob(32), 0, x'00')")
-        outbox._at = outbox._at._replace(head=999)
+        spoil(outbox)
         assert outbox.put(encoded(COUNT)) == COUNT
         assert numbers(outbox) == [number for number in range(COUNT + 1) if number != 4]
 
@@ -194,6 +206,66 @@ def test_a_hub_killed_while_mending_finds_the_same_readings_at_the_next_start(
     assert any((aside / "outbox.db").exists() for aside in kept(sound))
     leftovers = {entry.name for entry in sound.parent.iterdir() if entry not in kept(sound)}
     assert leftovers == {"outbox.db", "outbox.db.lock"}
+
+
+@pytest.mark.parametrize("step", ["create", "put_aside"])
+def test_a_store_that_cannot_be_mended_says_so_at_each_use_until_it_can(
+    sound: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    with Outbox.open(sound, hub=HUB) as outbox:
+        spoil(outbox)
+        monkeypatch.setattr(store, step, refused)
+        for use in (lambda: outbox.put(encoded(COUNT)), lambda: outbox.pending(1), outbox.stats, outbox.alarms):
+            with pytest.raises(OutboxDamaged, match=r"outbox\.db is damaged \(.+\) and .+ \(.*Read-only file system\)"):
+                use()
+        monkeypatch.undo()
+        assert outbox.put(encoded(COUNT)) == COUNT + 1
+        assert numbers(outbox) == list(range(COUNT + 1))
+        assert outbox.alarms()[-1].cause == "damaged"
+
+
+@pytest.mark.parametrize("step", ["create", "put_aside", "sync_directory"])
+def test_a_store_that_could_not_be_mended_is_mended_at_a_later_start_and_nothing_is_lost(
+    sound: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    overwrite(sound, 3)
+    monkeypatch.setattr(store, step, refused)
+    with pytest.raises(OutboxDamaged):
+        Outbox.open(sound, hub=HUB)
+    monkeypatch.undo()
+    with Outbox.open(sound, hub=HUB) as outbox:
+        assert numbers(outbox) == list(range(COUNT))
+
+
+@pytest.mark.looptime
+async def test_what_comes_while_a_store_cannot_be_mended_is_stored_if_it_can_be_a_second_later(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Outbox.open(sound, hub=HUB) as outbox:
+        spoil(outbox)
+        door = Intake(put=outbox.put, stored=lambda: None)
+        running = asyncio.create_task(door.run())
+        monkeypatch.setattr(store, "create", refused)
+        assert door.take(encoded(COUNT)) is None
+        monkeypatch.undo()
+        await asyncio.sleep(3 * intake.RETRY_S)
+        assert not running.done()
+        assert numbers(outbox) == list(range(COUNT + 1))
+        running.cancel()
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("hold", [True, False])
+async def test_a_store_that_cannot_be_mended_ends_collecting(
+    sound: Path, monkeypatch: pytest.MonkeyPatch, *, hold: bool
+) -> None:
+    with Outbox.open(sound, hub=HUB) as outbox:
+        spoil(outbox)
+        door = Intake(put=outbox.put, stored=lambda: None)
+        monkeypatch.setattr(store, "create", refused)
+        assert door.take(encoded(COUNT), hold=hold) is None
+        with pytest.raises(OutboxDamaged):
+            await door.run()
 
 
 def test_a_log_without_its_store_is_not_read_into_the_new_one(sound: Path) -> None:
