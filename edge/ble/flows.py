@@ -1,10 +1,11 @@
 """What the hub does with each health service, as data. `edge.ble.session` does it, `edge.ble.records` what concerns stored records.
 
-    connect -> read features, information and clock -> subscribe -> ask for stored records -> begin
+    connect -> read features, information and clock -> subscribe -> pause -> ask for stored records -> begin
     -> take what comes by itself -> set the clock -> disconnect
 
 A flow says which of a service's characteristics tell measurements by themselves, what the service keeps, and what must be
-written for it to begin. What is read beforehand stands in `wire.services`; what a single device wants otherwise, in `wire.quirks`.
+written for it to begin, and to pause. What is read beforehand stands in `wire.services`; what a single device wants
+otherwise, in `wire.quirks`.
 
 Nothing here decodes: of a record the hub looks at its number, and at the bytes that make it this record and no other.
 The few bytes of the Record Access Control Point (GATT Specification Supplement, 3.178) stand here too, because
@@ -67,6 +68,9 @@ class Flow(NamedTuple):
 
     live: tuple[int, ...] = ()
     begin: tuple[tuple[int, bytes], ...] = ()
+    pause: tuple[tuple[int, bytes], ...] = ()
+    """Written before records are asked for: it may still be sending since the last connection, and then it is busy (ST's
+    firmware refuses every request, with 0A)."""
     records: tuple[Records, ...] = ()
     """The first one whose record the device has."""
 
@@ -106,6 +110,7 @@ FLOWS: Final[Mapping[int, Flow]] = MappingProxyType(
         0x1840: Flow(
             live=(0x2B8B,),
             begin=((0x2BF4, b"\x01"),),  # start sending live observations
+            pause=((0x2BF4, b"\x02"),),  # stop sending them
             records=(
                 Records(
                     values=(0x2BDD,),

@@ -1,6 +1,6 @@
 """One session with a device, from discovered to ended: the flows of its services, as `edge.ble.flows` has them.
 
-    read -> set the clock, where the device wants it first -> subscribe -> ask for stored records -> begin
+    read -> set the clock, where the device wants it first -> subscribe -> pause -> ask for stored records -> begin
     -> take what comes -> set the clock, if it is off
 
 Context (information, features, the device's clock) comes before the subscription, because a device may send everything
@@ -124,9 +124,12 @@ class Session:
             clock = None
         await asyncio.sleep(self.quirk.settle_ms / 1000)
         await self._tell_session_start()
-        for fetch, source in await self._subscribe():
+        fetches = await self._subscribe()
+        if fetches:
+            await self._order(*(order for flow in FLOWS.values() for order in flow.pause))
+        for fetch, source in fetches:
             await self._fetch(fetch, source)
-        await self._begin()  # last: a health sensor that sends live observations may be too busy for its stored ones
+        await self._order(*(order for flow in FLOWS.values() for order in flow.begin))
         return await self._collect(clock)
 
     # Before measuring
@@ -297,22 +300,24 @@ class Session:
             self._subscribed.append(characteristic)
         return None
 
-    async def _begin(self) -> None:
-        for uuid, value in (each for flow in FLOWS.values() for each in flow.begin):
+    async def _order(self, *orders: tuple[int, bytes]) -> None:
+        """Write to control points, each of which may refuse: what comes without it is taken all the same."""
+        for uuid, value in orders:
             found = self._writable(uuid)
             if found is None:
                 continue
             point = found[1]
             try:
                 async with asyncio.timeout(STEP_S):
-                    if point.notifies:  # it answers by indication, and refuses who has not enabled that
+                    if point.notifies and point not in self._subscribed:  # it refuses who does not hear its answer
                         await self._link.subscribe(point, lambda _: None)
+                        self._subscribed.append(point)
                     await self._link.write(point, value)
             except (RadioError, TimeoutError) as error:
                 if self._link.gone.is_set():
                     raise
                 event(
-                    "flow_not_begun",
+                    "order_refused",
                     logging.WARNING,
                     device=self._named,
                     characteristic=short_uuid(uuid),

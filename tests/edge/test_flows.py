@@ -501,20 +501,25 @@ async def test_a_glucose_context_carries_the_record_that_it_belongs_to() -> None
     assert belonging == [[server.kept[0].values[0][1]], [server.kept[2].values[0][1]]]
 
 
-async def test_a_health_sensor_is_asked_for_what_it_keeps_before_it_is_told_to_send_live_ones() -> None:
+async def test_a_health_sensor_that_still_sends_is_stopped_before_it_is_asked_for_what_it_keeps() -> None:
     device, wanted = _health_sensor()
-    writes: list[int | bytes] = []
-    before = device.when_written
+    server = device.when_written.__self__  # type: ignore[attr-defined]
+    server.busy = 1_000
+    orders: list[tuple[int | bytes, bytes]] = []
 
     def written(device: FakePeripheral, uuid: int | bytes, value: bytes) -> None:
-        writes.append(uuid)
-        before(device, uuid, value)
+        assert uuid in device.subscribers, "it refuses who does not hear its answer"
+        orders.append((uuid, value))
+        if uuid == 0x2BF4:
+            server.busy = 0 if value == b"\x02" else 1_000
+        server.written(device, uuid, value)
 
     device.when_written = written
     store = Store()
     await session(device, store)
-    assert writes == [RACP, RACP, 0x2BF4]
+    assert orders == [(0x2BF4, b"\x02"), (RACP, COUNT_ALL), (RACP, b"\x07\x01"), (0x2BF4, b"\x01")]
     assert store.values == wanted
+    assert device.done.count("subscribe") == 4, "each characteristic once"
 
 
 async def test_a_message_in_segments_is_one_reading_and_what_is_not_whole_is_told(
