@@ -73,10 +73,6 @@ def patient_for(
 
 
 def received_at(received: Clock, sealed: Clock) -> int | None:
-    """When the reading was received, in microseconds since 1970; None if the hub could not know.
-
-    A clock set between reception and sealing tells by how much it was off, if the hub did not restart between.
-    """
-    if received.boot == sealed.boot and sealed.state > received.state:
-        return sealed.wall_us - (sealed.mono_us - received.mono_us)
-    return received.wall_us if received.state is not ClockState.UNSET else None
+    """When the reading was received, in microseconds since 1970; None if the hub could not know."""
+    known = received.corrected(sealed)
+    return None if known.state is ClockState.UNSET else known.wall_us

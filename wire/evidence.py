@@ -3,9 +3,9 @@
 Each kind is self-contained: the bridge needs nothing else to decode it, today or in ten years.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 
 class ClockState(IntEnum):
@@ -32,6 +32,15 @@ class Clock:
     boot: bytes
     state: ClockState
     uncertainty_ms: int | None = None
+
+    def corrected(self, later: Self) -> Self:
+        """The same moment by a later reading of this clock, where the hub trusts that one more; else as it is.
+
+        A clock that was set meanwhile tells by how much it was off, if the hub did not restart between.
+        """
+        if later.boot != self.boot or later.state <= self.state or later.mono_us < self.mono_us:
+            return self
+        return replace(later, wall_us=later.wall_us - (later.mono_us - self.mono_us), mono_us=self.mono_us)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,15 +166,11 @@ class Timing:
 
 def reception(received: Clock, sealed: Clock) -> datetime:
     """When the hub received a reading, by the best clock that it has signed for (UTC)."""
-    wall_us = received.wall_us
-    state = received.state
-    if sealed.state > state and sealed.boot == received.boot and sealed.mono_us >= received.mono_us:
-        wall_us = sealed.wall_us - (sealed.mono_us - received.mono_us)
-        state = sealed.state
-    if state is ClockState.UNSET:
+    known = received.corrected(sealed)
+    if known.state is ClockState.UNSET:
         raise Untranslatable(Reason.HUB_TIME, "the hub's clock was not set when it received and sealed this reading")
     try:
-        instant = _EPOCH + timedelta(microseconds=wall_us)
+        instant = _EPOCH + timedelta(microseconds=known.wall_us)
     except OverflowError:
         instant = _EPOCH
     if not _FIRST_HUB <= instant < _LAST_HUB:
