@@ -12,7 +12,7 @@ from bridge.fhir.translate import Translated, Untranslatable, translate_reading
 from bridge.log import fault
 from bridge.registry import Registry
 from wire.batch import VerifiedReading
-from wire.decoding import decode_evidence
+from wire.decoding import Meaning, meaning_of
 from wire.errors import DecodeError
 from wire.evidence import AgentReport, Clock, Evidence
 
@@ -51,7 +51,7 @@ class Planner:
         """Plan a reading of this hub; for `patient`, if that was decided before."""
         reading = verified.reading
         try:
-            chosen = patient or self._patient(reading, hub, sealed)
+            chosen, meaning = (patient, None) if patient else self._patient(reading, hub, sealed)
             if isinstance(chosen, Doubt):
                 return Unplannable(reason=NO_PATIENT, detail=chosen.message)
             translated = translate_reading(
@@ -62,6 +62,7 @@ class Planner:
                 timezone=self._timezone,
                 identifier_key=self._identifier_key,
                 encoded=verified.encoded,
+                meaning=meaning,
             )
         except Untranslatable as error:
             return Unplannable(reason=error.reason, detail=error.message)
@@ -74,12 +75,16 @@ class Planner:
             return Unplannable(reason=INTERNAL, detail="the translation has no Observation")
         return Planned(patient=chosen, translated=translated)
 
-    def _patient(self, reading: Evidence, hub: str, sealed: Clock) -> str | Doubt:
+    def _patient(self, reading: Evidence, hub: str, sealed: Clock) -> tuple[str | Doubt, Meaning | None]:
+        """Whose it is, and what it says where that had to be known for it."""
         assignments = self._registry.assignments(hub)
         users: set[int | None] = set()
+        meaning = None
         if isinstance(reading, AgentReport) or needs_user(assignments, reading.device.address):
-            users = {measurement.user for measurement in decode_evidence(reading)}
+            meaning = meaning_of(reading)
+            users = {measurement.user for measurement in meaning.everything}
         if len(users - {None}) > 1:
             # One report of a 20601 agent may hold several persons' measurements, and a reading has one patient.
-            return Doubt(message="the reading holds measurements of several users")
-        return patient_for(assignments, reading.device.address, users, received_at(reading.received, sealed))
+            return Doubt(message="the reading holds measurements of several users"), meaning
+        at_us = received_at(reading.received, sealed)
+        return patient_for(assignments, reading.device.address, users, at_us), meaning

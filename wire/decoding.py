@@ -51,11 +51,10 @@ class Meaning:
     counted: tuple[Counted | None, ...]
     stored: bool
 
-
-def decode_evidence(evidence: Evidence) -> tuple[Measurement, ...]:
-    """The measurements of a reading, test and demonstration data among them; DecodeError, and nothing else."""
-    meaning = meaning_of(evidence)
-    return meaning.measurements + meaning.test
+    @property
+    def everything(self) -> tuple[Measurement, ...]:
+        """All measurements, test and demonstration data after the others."""
+        return self.measurements + self.test
 
 
 def meaning_of(evidence: Evidence) -> Meaning:

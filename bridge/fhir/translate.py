@@ -30,7 +30,7 @@ from bridge.fhir.observations import Frame, coincident_time_stamp, observation
 from bridge.fhir.times import Coincident, TimeType, Timing, at_its_word, device_clock, reception, timing
 from wire import measurement_json
 from wire.batch import encode_reading
-from wire.decoding import information_of, meaning_of, specializations_of
+from wire.decoding import Meaning, information_of, meaning_of, specializations_of
 from wire.errors import WireError
 from wire.evidence import AgentReport, Clock, Evidence, Reading, SerialFrame
 from wire.measurement import Measurement, MeasurementStatus
@@ -87,14 +87,15 @@ def translate_reading(
     timezone: tzinfo,
     identifier_key: bytes,
     encoded: bytes | None = None,
+    meaning: Meaning | None = None,
 ) -> Translated:
     """The Observations of a reading and the devices they refer to; raises Untranslatable.
 
     `sealed` is the hub's clock when it signed the batch, `timezone` where the hub stands. `encoded` is the reading as
-    `wire.batch.encode_reading` wrote it, for who has it at hand.
+    `wire.batch.encode_reading` wrote it and `meaning` what `wire.decoding.meaning_of` it is, for who has them at hand.
     """
     try:
-        meaning = meaning_of(reading)
+        meaning = meaning or meaning_of(reading)
     except WireError as fault:
         raise Untranslatable(Reason.UNDECODABLE, str(fault)) from None
     if not meaning.measurements:

@@ -26,7 +26,7 @@ from tests.wire.x73.test_raw_agents import (
     told,
 )
 from wire import batch
-from wire.decoding import decode_evidence
+from wire.decoding import meaning_of
 from wire.evidence import AgentReport
 from wire.measurement import Special
 
@@ -194,7 +194,7 @@ class Hub:
         for each in self.stored:
             reading = batch.parse_reading(each)
             assert isinstance(reading, AgentReport)
-            found += [told(m) for m in decode_evidence(reading)]
+            found += [told(m) for m in meaning_of(reading).everything]
         return found
 
 

@@ -26,7 +26,7 @@ from tests.wire.envelopes import CLOCK, changed_bytes
 from tests.wire.vectors import Vector, load
 from tests.wire.x73.support import AGENT_ID, SESSION, STAMP, VECTORS
 from tests.wire.x73.support import CLOCK as SHOWN
-from wire.decoding import decode_evidence, information_of, meaning_of, specializations_of
+from wire.decoding import information_of, meaning_of, specializations_of
 from wire.errors import DecodeError
 from wire.evidence import AgentContextKind, AgentReport, Context, Device, Reading, SerialFrame
 from wire.measurement import DeviceTime, Measurement, MeasurementStatus
@@ -40,7 +40,7 @@ POUNDS = b"\x06\xe0"
 
 
 def values(evidence: AgentReport) -> list[tuple[int, str, str | None]]:
-    return [(each.code, str(each.value), each.unit) for each in decode_evidence(evidence)]
+    return [(each.code, str(each.value), each.unit) for each in meaning_of(evidence).everything]
 
 
 def times(measured: tuple[Measurement, ...]) -> list[str | None]:
@@ -52,14 +52,14 @@ def times(measured: tuple[Measurement, ...]) -> list[str | None]:
 
 def test_the_measured_report_means_what_its_session_said() -> None:
     assert values(OXIMETER) == [(150456, "96.5", "%"), (149530, "63.5", "/min")]
-    assert times(decode_evidence(OXIMETER)) == ["2026-11-21T19:33:46.5"] * 2
+    assert times(meaning_of(OXIMETER).everything) == ["2026-11-21T19:33:46.5"] * 2
     assert meaning_of(OXIMETER).counted == (None, None)
     assert not meaning_of(OXIMETER).stored
 
 
 @pytest.mark.parametrize("case", [v for v in VECTORS.values() if "values" in v.expected], ids=str)
 def test_reports_recorded_by_others_are_understood_from_their_bytes_alone(case: Vector) -> None:
-    measured = decode_evidence(recorded(case.id))
+    measured = meaning_of(recorded(case.id)).everything
     assert case.expected["values"] == [
         [each.code, str(each.value), each.unit, time] for each, time in zip(measured, times(measured), strict=True)
     ]
@@ -67,9 +67,9 @@ def test_reports_recorded_by_others_are_understood_from_their_bytes_alone(case: 
 
 def test_the_cuff_that_sends_pressure_and_pulse_apart_means_both() -> None:
     pressures, pulses = recorded("opentele/and_ua767_pressure"), recorded("opentele/and_ua767_pulse")
-    assert {each.code for each in decode_evidence(pressures)} == {150020}
-    assert {each.code for each in decode_evidence(pulses)} == {149546}
-    assert set(times(decode_evidence(pulses))) == set(times(decode_evidence(pressures)))
+    assert {each.code for each in meaning_of(pressures).everything} == {150020}
+    assert {each.code for each in meaning_of(pulses).everything} == {149546}
+    assert set(times(meaning_of(pulses).everything)) == set(times(meaning_of(pressures).everything))
 
 
 def test_a_report_under_a_configuration_of_the_agents_own_is_read_by_it() -> None:
@@ -132,7 +132,7 @@ def test_a_counter_that_began_anew_since_is_not_a_week_away() -> None:
 def test_a_base_offset_time_comes_with_its_offset_from_utc() -> None:
     # The guide's own example: 3563536440 s, 4884/65536 s, -300 min (HL7 PHD, reported time stamp identifier).
     apdu = fixed((3, b"\x00\x61" + bytes.fromhex("D46740381314FED4")))
-    (measured,) = decode_evidence(report(apdu, COUNTED.encode()))
+    (measured,) = meaning_of(report(apdu, COUNTED.encode())).everything
     assert measured.device_time == DeviceTime(
         year=2012, month=12, day=3, hour=10, minute=14, second=0, microsecond=74523, offset_min=-300
     )
@@ -150,7 +150,7 @@ def test_stored_entries_mean_what_the_segments_map_says() -> None:
 @pytest.mark.parametrize("listed", [(), (context(AgentContextKind.SEGMENT, segment_info(8)),)], ids=["none", "another"])
 def test_stored_entries_without_their_segment_mean_nothing(listed: tuple[()]) -> None:
     with pytest.raises(DecodeError, match="not listed"):
-        decode_evidence(report(segment_data(STAMP + FLOAT_2_40), 0x05DC, *listed))
+        meaning_of(report(segment_data(STAMP + FLOAT_2_40), 0x05DC, *listed))
 
 
 def test_an_answer_to_a_data_request_is_a_report_too() -> None:
@@ -206,10 +206,10 @@ def test_a_control_solution_is_nobodys_glucose_though_its_code_alone_says_so() -
 def test_a_configuration_that_nobody_knows_is_a_fault_and_no_guess() -> None:
     for configuration in (0x0192, b"\x40\x00", bytes(64)):
         with pytest.raises(DecodeError):
-            decode_evidence(replace(OXIMETER, configuration=configuration))
+            meaning_of(replace(OXIMETER, configuration=configuration))
     for apdu in (SESSION["aarq"], SESSION["get"], SESSION["mds"], SESSION["rlrq"]):
         with pytest.raises(DecodeError, match="no report"):
-            decode_evidence(replace(OXIMETER, apdu=apdu))
+            meaning_of(replace(OXIMETER, apdu=apdu))
 
 
 def test_evidence_gone_wrong_is_a_decode_error_and_nothing_else() -> None:
@@ -262,17 +262,17 @@ def serial_frame(format_: SerialFormat, frame: bytes) -> SerialFrame:
 
 def test_a_frame_is_read_by_the_number_of_its_format() -> None:
     evidence = serial_frame(SerialFormat.NONIN_DF8, bytes.fromhex("80486220"))
-    assert [(each.code, each.value) for each in decode_evidence(evidence)] == [
+    assert [(each.code, each.value) for each in meaning_of(evidence).everything] == [
         (150456, Decimal(98)),
         (149530, Decimal(72)),
     ]
     with pytest.raises(DecodeError):
-        decode_evidence(replace(evidence, format=200))
+        meaning_of(replace(evidence, format=200))
 
 
 def test_an_oximeter_that_counts_from_its_factorys_date_tells_no_time() -> None:
     stored = bytes.fromhex("0002000d000e20071001184821000210003400636203")
-    measured = decode_evidence(serial_frame(SerialFormat.NONIN_DF13, stored))
+    measured = meaning_of(serial_frame(SerialFormat.NONIN_DF13, stored)).everything
     assert {each.clock_set for each in measured} == {False}
 
 
@@ -299,10 +299,10 @@ FASTING = "02 0500 03"
 
 
 def test_a_glucose_context_has_the_time_of_the_record_with_its_number() -> None:
-    (meal,) = decode_evidence(glucose(0x2A34, FASTING, OTHER, RECORD))
+    (meal,) = meaning_of(glucose(0x2A34, FASTING, OTHER, RECORD)).everything
     assert (meal.code, meal.coded) == (8417864, 8417876)
     assert times((meal,)) == ["2026-11-21T10:30:00"]
-    (alone,) = decode_evidence(glucose(0x2A34, FASTING, OTHER))
+    (alone,) = meaning_of(glucose(0x2A34, FASTING, OTHER)).everything
     assert times((alone,)) == [None]
 
 

@@ -8,7 +8,7 @@ from tests.wire.agents import COUNTED, MDS_READ
 from tests.wire.envelopes import AGENT_REPORT
 from tests.wire.noise import inputs, noise, source_of
 from tests.wire.x73.support import SESSION, vector
-from wire.decoding import decode_evidence, information_of
+from wire.decoding import information_of, meaning_of
 from wire.errors import DecodeError
 from wire.evidence import AgentContext, AgentContextKind
 from wire.measurement_json import dumps, loads
@@ -29,7 +29,7 @@ def test_noise_in_a_report_is_refused_with_the_declared_error_or_means_something
         raw = noise(source, seeds)
         report = replace(AGENT_REPORT, configuration=configuration, apdu=raw, context=())
         try:
-            measurements = decode_evidence(report)
+            measurements = meaning_of(report).everything
         except DecodeError as refused:
             assert refused.offset >= 0, raw.hex()  # noqa: PT017  the offset is the point
             continue
@@ -47,7 +47,7 @@ def test_noise_in_what_an_agent_said_of_itself_costs_what_it_would_have_told_or_
         information = information_of(report)
         assert information.model is None or information.model.isprintable()
         try:
-            measurements = decode_evidence(report)
+            measurements = meaning_of(report).everything
         except DecodeError:
             continue
         assert len(measurements) == 2
@@ -60,6 +60,6 @@ def test_noise_in_a_configuration_is_refused_or_the_report_is_understood_by_it()
         configuration = noise(source, [known])
         report = replace(AGENT_REPORT, configuration=configuration, apdu=SESSION["report"], context=())
         try:
-            decode_evidence(report)
+            meaning_of(report)
         except DecodeError as refused:
             assert refused.offset >= 0, configuration.hex()  # noqa: PT017  the offset is the point

@@ -12,10 +12,11 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from wire.errors import DecodeError
-from wire.evidence import AgentContextKind, AgentReport
+from wire.evidence import AgentContext, AgentContextKind, AgentReport
 from wire.measurement import DeviceTime, Measurement
 from wire.x73.apdu import (
     EVENT_INFO_AT,
@@ -113,8 +114,14 @@ def mds_reads(report: AgentReport) -> tuple[MdsRead, ...]:
 
     There are two where the hub set the agent's clock in between.
     """
+    return _mds_reads(report.context)
+
+
+@lru_cache(maxsize=64)
+def _mds_reads(context: tuple[AgentContext, ...]) -> tuple[MdsRead, ...]:
+    """All reports of an association have the same context, and each is asked of several times."""
     found: list[MdsRead] = []
-    for item in report.context:
+    for item in context:
         if item.kind is AgentContextKind.MDS:
             with contextlib.suppress(DecodeError):
                 attributes = by_id(_MdsAttributes.decode(item.value).attributes)

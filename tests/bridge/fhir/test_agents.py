@@ -32,7 +32,7 @@ from tests.wire.agents import (
 from tests.wire.envelopes import changed_bytes
 from tests.wire.vectors import Vector, load
 from tests.wire.x73.support import AGENT_ID, SESSION, VECTORS
-from wire.decoding import decode_evidence
+from wire.decoding import meaning_of
 from wire.evidence import AgentContext, AgentContextKind, AgentReport, Clock, ClockState, Device, Evidence, SerialFrame
 from wire.serial import FORMAT_NUMBERS, SerialFormat
 from wire.x73 import specializations as agents
@@ -132,7 +132,7 @@ def test_the_measured_session_becomes_an_oximeters_observations() -> None:
 def test_what_real_devices_stored_years_ago_by_their_clock_comes_with_the_right_distance(case: Vector) -> None:
     stamps = [
         datetime.fromisoformat(each.device_time.isoformat())
-        for each in decode_evidence(recorded(case.id))
+        for each in meaning_of(recorded(case.id)).everything
         if each.device_time
     ]
     shown = max(stamps) + timedelta(minutes=10)
@@ -199,7 +199,7 @@ def test_every_frame_of_a_serial_device_becomes_conformant_observations_or_has_a
     format_: SerialFormat, case: Vector
 ) -> None:
     evidence = frame(format_, case.value)
-    stamps = [each.device_time for each in decode_evidence(evidence)]
+    stamps = [each.device_time for each in meaning_of(evidence).everything]
     if format_ is SerialFormat.NONIN_DF8:
         assert {row[2] for row in written(evidence)} == {"2026-11-21T10:30:15.250+01:00"}
         return
