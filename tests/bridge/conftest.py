@@ -10,8 +10,11 @@ import pytest
 
 from bridge.fhir import json as fhir_json
 from bridge.fhir_target import Answer, FhirTarget
+from tests import phd
+from tests.bridge.fake_fhir import FakeFhir
+from tests.bridge.hub import Hub
+from tests.bridge.rig import enrol
 from tests.fhir_server import fhir_server, shared_fhir_server
-from tests.phd import assert_all_conform
 
 __all__ = ["fhir_server", "memory_path", "shared_fhir_server"]
 
@@ -31,7 +34,25 @@ def every_resource_conforms(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(FhirTarget, "write", judged)
     yield
-    assert_all_conform(sent)
+    phd.assert_all_conform(sent)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    """A hub that the ledger in `tmp_path` knows."""
+    hub = Hub()
+    enrol(tmp_path, hub)
+    return hub
+
+
+@pytest.fixture
+def fhir() -> Iterator[FakeFhir]:
+    """Whatever it is sent keeps to the profiles."""
+    server = FakeFhir()
+    yield server
+    if server.bundles:
+        phd.assert_conformant(server.bundles[0])
+        phd.assert_conformant(server.bundles[-1])
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The relay's promises against a FHIR server that behaves: what arrives, what is told to the hub, what is kept."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +11,12 @@ from bridge.assignment import Assignment
 from bridge.database import DatabaseError
 from bridge.fhir.translate import translate_reading
 from bridge.plan import NO_PATIENT
-from tests import phd
 from tests.bridge.fake_fhir import FakeFhir, answer, lost_answer, lost_request, outcome
 from tests.bridge.hub import ADDRESS, START_US, Hub, stored_weight, undecodable, weight
 from tests.bridge.rig import BRIDGE_KEY, bridge, enrol
 from wire.batch import GENESIS
 from wire.cose import KeySigner
 from wire.errors import Refusal
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Hub:
-    hub = Hub()
-    enrol(tmp_path, hub)
-    return hub
-
-
-@pytest.fixture
-def fhir() -> Iterator[FakeFhir]:
-    """Whatever it is sent keeps to the profiles."""
-    server = FakeFhir()
-    yield server
-    if server.bundles:
-        phd.assert_conformant(server.bundles[0])
-        phd.assert_conformant(server.bundles[-1])
 
 
 async def test_a_batch_becomes_observations_and_a_receipt_that_covers_it(

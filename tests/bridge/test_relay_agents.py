@@ -1,6 +1,5 @@
 """20601 agents and serial devices through the whole bridge: signed batch in, Observations, receipt or quarantine out."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from bridge.plan import NO_PATIENT
 from tests import phd
 from tests.bridge.fake_fhir import FakeFhir
 from tests.bridge.hub import ADDRESS, START_US, Hub, clock
-from tests.bridge.rig import bridge, enrol
+from tests.bridge.rig import bridge
 from tests.wire.agents import (
     context,
     event_report,
@@ -30,22 +29,6 @@ from wire.x73.times import encode_absolute
 
 LOCAL = datetime(2026, 9, 21, 16, 13, 20)  # noqa: DTZ001  START_US on a clock in a Danish kitchen
 MEASURED = LOCAL - timedelta(seconds=10)
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Hub:
-    hub = Hub()
-    enrol(tmp_path, hub)
-    return hub
-
-
-@pytest.fixture
-def fhir() -> Iterator[FakeFhir]:
-    """Whatever it is sent keeps to the profiles."""
-    server = FakeFhir()
-    yield server
-    if server.bundles:
-        phd.assert_conformant(server.bundles[0])
 
 
 def oximeter(*, invoke_id: int = 1, after_us: int = 0, system_id: bytes = AGENT_ID) -> AgentReport:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bridge.fhir import json as fhir_json
-from bridge.fhir.translate import bundle, translate_reading
+from bridge.fhir.translate import bundle
 from tests.bridge.fhir.corpus import CASES, COPENHAGEN, HUB, KEY, PATIENT, Case, clock
+from tests.bridge.fhir.translated import translate
 from tests.wire.agents import COUNTED, fixed, full_mds, mds, report
 from tests.wire.x73.support import SESSION
 from wire.batch import encode_reading
@@ -65,14 +66,6 @@ OTHER_KINDS = {
 
 
 def document(case: Case | Other) -> dict[str, Any]:
-    made = translate_reading(
-        case.reading,
-        sealed=case.reading.received,
-        hub=HUB,
-        patient=PATIENT,
-        timezone=COPENHAGEN,
-        identifier_key=KEY,
-    )
     return {
         "source": "made by tests/bridge/fhir/golden.py from the reading, which tests/bridge/fhir/corpus.py wrote by hand",
         "case": case.name,
@@ -81,7 +74,7 @@ def document(case: Case | Other) -> dict[str, Any]:
         "patient": PATIENT,
         "timezone": COPENHAGEN.key,
         "identifier_key": KEY.hex(),
-        "bundle": bundle([made]),
+        "bundle": bundle([translate(case.reading)]),
     }
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from bridge.fhir import Untranslatable
-from bridge.fhir import json as fhir_json
 from bridge.fhir.codes import CABLE_IDENTIFIER, EUI64, SPECIALIZATIONS
 from bridge.fhir.times import CURRENT, SYNC_TOLERANCE
-from bridge.fhir.translate import Translated, bundle, translate_reading
+from bridge.fhir.translate import Translated, bundle
 from tests import phd
-from tests.bridge.fhir.corpus import COPENHAGEN, HUB, KEY, MONO_US, PATIENT, RECEIVED, clock, local, reading
+from tests.bridge.fhir.corpus import COPENHAGEN, HUB, MONO_US, RECEIVED, clock, local, reading
+from tests.bridge.fhir.translated import read_back, reason, translate
 from tests.wire.agents import (
     COUNTED,
     attribute_list,
@@ -52,20 +52,9 @@ SAMPLES = {
 }
 
 
-def translate(evidence: Evidence, **changes: Any) -> Translated:
-    arguments: dict[str, Any] = {
-        "sealed": evidence.received,
-        "hub": HUB,
-        "patient": PATIENT,
-        "timezone": COPENHAGEN,
-        "identifier_key": KEY,
-    }
-    return translate_reading(evidence, **(arguments | changes))
-
-
 def sent(*several: Translated) -> dict[str, Any]:
     """The Bundle as it leaves the bridge, sound in every way that we can judge."""
-    made: dict[str, Any] = fhir_json.loads(fhir_json.dumps(bundle(several)))
+    made = read_back(*several)
     phd.assert_conformant(made)
     return made
 
@@ -85,12 +74,6 @@ def written(evidence: Evidence) -> list[tuple[int, str | None, str]]:
 def measured(evidence: Evidence) -> list[str]:
     """The identifiers of the measurements, without time stamps."""
     return [one["identifier"][0]["value"] for one in phd.observations(bundle([translate(evidence)]))]
-
-
-def reason(evidence: Evidence, **changes: Any) -> str:
-    with pytest.raises(Untranslatable) as refusal:
-        translate(evidence, **changes)
-    return refusal.value.reason
 
 
 def shows(

@@ -12,13 +12,12 @@ from bridge.fhir.translate import (
     Gateway,
     Phd,
     Untranslatable,
-    bundle,
     translate_measurements,
-    translate_reading,
 )
 from tests import phd
 from tests.bridge.fhir import golden
-from tests.bridge.fhir.corpus import CASES, COPENHAGEN, HUB, KEY, PATIENT, RECEIVED, Case
+from tests.bridge.fhir.corpus import CASES, COPENHAGEN, HUB, PATIENT, RECEIVED, Case
+from tests.bridge.fhir.translated import read_back, translate
 from tests.wire.measurements import measurements
 from wire.measurement import Measurement
 
@@ -27,16 +26,7 @@ needs_profiles = pytest.mark.skipif(not phd.available(), reason=phd.NOT_SHARED)
 
 
 def translated(case: Case) -> dict[str, Any]:
-    made = translate_reading(
-        case.reading,
-        sealed=case.reading.received,
-        hub=HUB,
-        patient=PATIENT,
-        timezone=COPENHAGEN,
-        identifier_key=KEY,
-    )
-    sent: dict[str, Any] = fhir_json.loads(fhir_json.dumps(bundle([made])))
-    return sent
+    return read_back(translate(case.reading))
 
 
 @each_case

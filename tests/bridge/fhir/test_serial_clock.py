@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.bridge.fhir.corpus import RECEIVED
-from tests.bridge.fhir.test_agents import NOW, frame, reason, written
+from tests.bridge.fhir.test_agents import NOW, frame, written
+from tests.bridge.fhir.translated import reason
 from tests.wire.test_serial_flags import spot_check
 from wire.evidence import SerialContext, SerialFrame
 from wire.serial import SerialFormat

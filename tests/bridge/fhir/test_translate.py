@@ -20,7 +20,6 @@ from bridge.fhir.translate import (
     Untranslatable,
     bundle,
     translate_measurements,
-    translate_reading,
 )
 from tests import phd
 from tests.bridge.fhir.corpus import (
@@ -28,7 +27,6 @@ from tests.bridge.fhir.corpus import (
     COPENHAGEN,
     HUB,
     INFORMATION,
-    KEY,
     MONO_US,
     PATIENT,
     RECEIVED,
@@ -39,6 +37,7 @@ from tests.bridge.fhir.corpus import (
     reading,
     reads,
 )
+from tests.bridge.fhir.translated import read_back, reason, translate
 from tests.wire.measurements import measurements
 from wire.batch import encode_reading
 from wire.evidence import Clock, ClockState, Context, Device, Reading
@@ -51,17 +50,6 @@ BARE = reading(0x2A5E, "00 C5F3 7BF2")
 LATER = clock(RECEIVED + timedelta(days=1), mono_us=MONO_US + 86_400_000_000)
 
 
-def translate(one: Reading, **changes: Any) -> Translated:
-    arguments: dict[str, Any] = {
-        "sealed": one.received,
-        "hub": HUB,
-        "patient": PATIENT,
-        "timezone": COPENHAGEN,
-        "identifier_key": KEY,
-    }
-    return translate_reading(one, **(arguments | changes))
-
-
 def measured(one: Translated) -> tuple[str, ...]:
     """Identifiers of the measurements alone, without coincident time stamps."""
     return tuple(resource["identifier"][0]["value"] for resource in phd.observations(bundle([one])))
@@ -69,12 +57,6 @@ def measured(one: Translated) -> tuple[str, ...]:
 
 def written(*several: Translated) -> str:
     return fhir_json.dumps(bundle(several)).decode()
-
-
-def reason(one: Reading, **changes: Any) -> str:
-    with pytest.raises(Untranslatable) as refusal:
-        translate(one, **changes)
-    return refusal.value.reason
 
 
 def test_several_values_of_a_kind_in_one_reading_are_all_observations() -> None:
@@ -296,4 +278,4 @@ def test_any_evidence_becomes_a_sound_bundle_or_is_refused(one: Reading, sealed:
         made = translate(one, sealed=sealed)
     except Untranslatable:
         return
-    assert phd.lint(fhir_json.loads(fhir_json.dumps(bundle([made])))) == []
+    assert phd.lint(read_back(made)) == []

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bridge.fhir import Untranslatable
-from bridge.fhir.translate import Translated, bundle, translate_reading
+from bridge.fhir.translate import bundle
 from tests import phd
-from tests.bridge.fhir.corpus import COPENHAGEN, HUB, KEY, MONO_US, PATIENT, clock, reading
+from tests.bridge.fhir.corpus import MONO_US, clock, reading
+from tests.bridge.fhir.translated import translate
 from tests.wire.vectors import Vector, load
 from wire.evidence import Context, Device, Reading
 from wire.gatt import decode_reading
@@ -21,12 +22,6 @@ VECTORS = [
     for each in load(name)
     if each.kind.startswith("gatt:") and not {"invalid", "error"} & set(each.expected)
 ]
-
-
-def translate(one: Reading) -> Translated:
-    return translate_reading(
-        one, sealed=one.received, hub=HUB, patient=PATIENT, timezone=COPENHAGEN, identifier_key=KEY
-    )
 
 
 def shown(stamp: DeviceTime) -> bytes:
