@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -15,13 +16,9 @@ def _steps(mass: Decimal) -> int:
     return int(mass / Decimal(_STEP))
 
 
-def _user(moment: Moment) -> bytes:
-    return b"" if moment.user is None else bytes([moment.user])
-
-
 def weight(moment: Moment) -> Sequence[Measured]:
     """Weight Measurement, 2A9D (Weight Scale Service 3.2): units of 5 g, with time stamp and user."""
-    mass, user = rounded(moment.vitals.weight_kg, _STEP), _user(moment)
+    mass, user = rounded(moment.vitals.weight_kg, _STEP), moment.user_octet
     return (
         Measured(
             characteristic=0x2A9D,
@@ -42,7 +39,7 @@ def body_composition(moment: Moment) -> Sequence[Measured]:
     fat_free = rounded(float(mass) * (1 - float(fat) / 100), _STEP)
     water = rounded(moment.further.body_water_kg, _STEP)
     height = rounded(moment.who.height_m, "0.001")
-    user = _user(moment)
+    user = moment.user_octet
     flags = 0x0002 | (0x0004 if user else 0) | 0x0040 | 0x0100 | 0x0400 | 0x0800
     return (
         Measured(
@@ -90,22 +87,16 @@ BODY_COMPOSITION = Kind(
     battery=True,
     measure=body_composition,
 )
-AANDD_SCALE = Kind(
+AANDD_SCALE = replace(
+    SCALE,
     name="scale-aandd",
     says="as an A&D UC-352BLE: its clock must be set first, in every session",
-    service=0x181D,
-    characteristic=0x2A9D,
-    flag="indicate",
-    appearance=0x0C80,
     model="UC-352BLE",
     manufacturer="A&D Medical",
     firmware="CWSP008_108",
     advertised="A&D_UC-352BLE_520001",
-    reads={0x2A9E: struct.pack("<I", 0x01 | 7 << 3)},
     habit=Habit.CLOCK_FIRST,
     clock_at=DATE_TIME,
     battery=True,
-    users=True,
-    measure=weight,
 )
 """Where its Date Time stands is from a real one's table: HEADS-project/ThingML-BLE, AND_Medical_UC352BLE.md."""

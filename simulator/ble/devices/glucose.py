@@ -2,8 +2,10 @@
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from simulator.ble.devices.kind import CGM_CONTROL_POINT, RACP, Delivery, Kind
@@ -45,8 +47,11 @@ def _meal(moment: Moment) -> Measured:
     )  # fmt: skip
 
 
-def _glucose(moment: Moment, *, molar: bool) -> Sequence[Measured]:
-    """Glucose Measurement, 2A18 (GLS 3.1), in kg/L or mol/L; every other one with its context after it."""
+def glucose(moment: Moment, *, molar: bool) -> Sequence[Measured]:
+    """Glucose Measurement, 2A18 (GLS 3.1); every other one with its context after it.
+
+    In mol/L, shown as mmol/L, or in kg/L, shown as mg/dL.
+    """
     context = moment.number % 2 == 0
     status = b"" if moment.clock_set else struct.pack("<H", _TIME_FAULT)
     if molar:
@@ -70,17 +75,7 @@ def _glucose(moment: Moment, *, molar: bool) -> Sequence[Measured]:
     return (measurement, _meal(moment)) if context else (measurement,)
 
 
-def glucose(moment: Moment) -> Sequence[Measured]:
-    """A record in kg/L, shown as mg/dL."""
-    return _glucose(moment, molar=False)
-
-
-def molar_glucose(moment: Moment) -> Sequence[Measured]:
-    """A record in mol/L, shown as mmol/L."""
-    return _glucose(moment, molar=True)
-
-
-def _tissue_glucose(moment: Moment, *, check: bool) -> Sequence[Measured]:
+def tissue_glucose(moment: Moment, *, check: bool) -> Sequence[Measured]:
     """CGM Measurement, 2AA7 (CGMS 3.1): one record with its trend, and its E2E-CRC where the sensor has that."""
     shown = rounded(moment.further.tissue_glucose_mg_dl, "1")
     trend = rounded((moment.further.tissue_glucose_mg_dl - 108) / 20, "0.1")
@@ -98,16 +93,6 @@ def _tissue_glucose(moment: Moment, *, check: bool) -> Sequence[Measured]:
             device_time=(moment.session or moment.at) + timedelta(minutes=moment.minutes),
         ),
     )
-
-
-def tissue_glucose(moment: Moment) -> Sequence[Measured]:
-    """A record without a check sum."""
-    return _tissue_glucose(moment, check=False)
-
-
-def checked_tissue_glucose(moment: Moment) -> Sequence[Measured]:
-    """A record with its E2E-CRC."""
-    return _tissue_glucose(moment, check=True)
 
 
 def _feature(*, check: bool) -> bytes:
@@ -130,21 +115,14 @@ METER = Kind(
     beside={0x2A34: "notify", RACP: "indicate"},
     delivery=Delivery.ASKED,
     battery=True,
-    measure=glucose,
+    measure=partial(glucose, molar=False),
 )
-MOLAR_METER = Kind(
+MOLAR_METER = replace(
+    METER,
     name="glucose-meter-molar",
     says="the same in mol/L",
-    service=0x1808,
-    characteristic=0x2A18,
-    flag="notify",
-    appearance=0x0400,
     model="SimGlu 2",
-    reads={0x2A51: bytes.fromhex("0102")},
-    beside={0x2A34: "notify", RACP: "indicate"},
-    delivery=Delivery.ASKED,
-    battery=True,
-    measure=molar_glucose,
+    measure=partial(glucose, molar=True),
 )
 CGM = Kind(
     name="cgm",
@@ -163,23 +141,14 @@ CGM = Kind(
     least_every_s=60.0,
     battery=True,
     crc=True,
-    measure=checked_tissue_glucose,
+    measure=partial(tissue_glucose, check=True),
 )
-PLAIN_CGM = Kind(
+PLAIN_CGM = replace(
+    CGM,
     name="cgm-plain",
     says="continuous glucose sensor, without E2E-CRC",
-    service=0x181F,
-    characteristic=0x2AA7,
-    flag="notify",
-    appearance=0x0D00,
     model="SimCgm 2",
     reads={FEATURE: _feature(check=False)},
-    beside={RACP: "indicate", CGM_CONTROL_POINT: "indicate"},
-    delivery=Delivery.ASKED,
-    clock_at=SESSION_START,
-    live=True,
-    interval=timedelta(minutes=5),
-    least_every_s=60.0,
-    battery=True,
-    measure=tissue_glucose,
+    crc=False,
+    measure=partial(tissue_glucose, check=False),
 )

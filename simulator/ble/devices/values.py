@@ -89,6 +89,11 @@ class Moment:
     """When the sensor's session began, by its clock."""
 
     @property
+    def user_octet(self) -> bytes:
+        """The user as cuffs and scales send it; nothing where none is said."""
+        return b"" if self.user is None else bytes([self.user])
+
+    @property
     def minutes(self) -> int:
         """Whole minutes since the session began."""
         return 0 if self.session is None else (self.at - self.session) // timedelta(minutes=1)

@@ -84,7 +84,7 @@ def _pressure_values(systolic: Decimal, diastolic: Decimal, mean: Decimal | None
 def blood_pressure(moment: Moment) -> Sequence[Measured]:
     """Blood Pressure Measurement, 2A35 (Blood Pressure Service 3.1): mmHg, with time stamp, pulse, user and status."""
     systolic, diastolic, mean, pulse = _pressures(moment)
-    user = b"" if moment.user is None else bytes([moment.user])
+    user = moment.user_octet
     flags = 0x02 | 0x04 | 0x10 | (0x08 if user else 0)
     pressures = sfloat(systolic) + sfloat(diastolic) + sfloat(mean)
     return (
@@ -209,18 +209,13 @@ def heart_rate_with_intervals(moment: Moment) -> Sequence[Measured]:
     )
 
 
-_OXIMETER: Final = 0x0C41  # fingertip pulse oximeter
-_CUFF: Final = 0x0381  # arm blood pressure monitor
-_THERMOMETER: Final = 0x0300
-_STRAP: Final = 0x0341  # heart rate belt
-
 OXIMETER = Kind(
     name="oximeter",
     says="pulse oximeter, spot-check",
     service=0x1822,
     characteristic=0x2A5E,
     flag="indicate",
-    appearance=_OXIMETER,
+    appearance=0x0C41,  # fingertip pulse oximeter
     model="SimOx 1",
     # PLX Features: measurement storage and time stamp for spot-check are supported.
     reads={0x2A60: bytes.fromhex("0c00")},
@@ -232,7 +227,7 @@ CUFF = Kind(
     service=0x1810,
     characteristic=0x2A35,
     flag="indicate",
-    appearance=_CUFF,
+    appearance=0x0381,  # arm blood pressure monitor
     model="SimCuff 1",
     # Blood Pressure Feature: irregular pulse detection is supported.
     reads={0x2A49: bytes.fromhex("0400")},
@@ -245,7 +240,7 @@ THERMOMETER = Kind(
     service=0x1809,
     characteristic=0x2A1C,
     flag="indicate",
-    appearance=_THERMOMETER,
+    appearance=0x0300,
     model="SimTemp 1",
     # Temperature Type: body, general.
     reads={0x2A1D: bytes([2])},
@@ -257,7 +252,7 @@ STRAP = Kind(
     service=0x180D,
     characteristic=0x2A37,
     flag="notify",
-    appearance=_STRAP,
+    appearance=0x0341,  # heart rate belt
     model="SimBeat 1",
     # Body Sensor Location: chest.
     reads={0x2A38: bytes([1])},
@@ -267,13 +262,12 @@ STRAP = Kind(
     measure=heart_rate,
 )
 FURTHER: Final = (
-    Kind(
+    replace(
+        OXIMETER,
         name="oximeter-continuous",
         says="pulse oximeter with continuous measurements (2A5F)",
-        service=0x1822,
         characteristic=0x2A5F,
         flag="notify",
-        appearance=_OXIMETER,
         model="SimOx 2",
         # PLX Features: fast values and the pulse amplitude index.
         reads={0x2A60: bytes.fromhex("5000")},
@@ -283,13 +277,10 @@ FURTHER: Final = (
         battery=True,
         measure=continuous_oximetry,
     ),
-    Kind(
+    replace(
+        OXIMETER,
         name="oximeter-storing",
         says="pulse oximeter whose stored spot-checks are asked for (2A52)",
-        service=0x1822,
-        characteristic=0x2A5E,
-        flag="indicate",
-        appearance=_OXIMETER,
         model="SimOx 3",
         # PLX Features: measurement status (of which: from storage), storage, time stamp.
         reads={0x2A60: bytes.fromhex("0d000002")},
@@ -298,88 +289,61 @@ FURTHER: Final = (
         battery=True,
         measure=stored_spot_check,
     ),
-    Kind(
+    replace(
+        CUFF,
         name="cuff-storing",
         says="blood pressure monitor whose stored records (2B36) are asked for (2A52)",
-        service=0x1810,
         characteristic=0x2B36,
         flag="notify",
-        appearance=_CUFF,
         model="SimCuff 3",
-        reads={0x2A49: bytes.fromhex("0400")},
         beside={0x2A35: "indicate", RACP: "indicate"},
-        users=True,
         delivery=Delivery.ASKED,
         battery=True,
         measure=blood_pressure_record,
     ),
-    Kind(
+    replace(
+        CUFF,
         name="cuff-inflating",
         says="blood pressure monitor that shows the pressure while it inflates (2A36)",
-        service=0x1810,
-        characteristic=0x2A35,
-        flag="indicate",
-        appearance=_CUFF,
         model="SimCuff 2",
-        reads={0x2A49: bytes.fromhex("0400")},
         beside={0x2A36: "notify"},
-        users=True,
         battery=True,
         measure=inflating_blood_pressure,
     ),
-    Kind(
+    replace(
+        THERMOMETER,
         name="thermometer-rising",
         says="thermometer that shows the temperature while it rises (2A1E)",
-        service=0x1809,
-        characteristic=0x2A1C,
-        flag="indicate",
-        appearance=_THERMOMETER,
         model="SimTemp 2",
         reads={0x2A1D: bytes([6])},  # mouth
         beside={0x2A1E: "notify"},
         battery=True,
         measure=rising_temperature,
     ),
-    Kind(
+    replace(
+        STRAP,
         name="strap-rr",
         says="heart rate belt with RR intervals and energy expended",
-        service=0x180D,
-        characteristic=0x2A37,
-        flag="notify",
-        appearance=_STRAP,
         model="SimBeat 2",
-        reads={0x2A38: bytes([1])},
-        delivery=Delivery.LISTENED,
-        clock=False,
-        clock_at=None,
         battery=True,
         measure=heart_rate_with_intervals,
     ),
-    Kind(
+    replace(
+        CUFF,
         name="cuff-aandd",
         says="as an A&D UA-651BLE: its clock must be set first, in every session",
-        service=0x1810,
-        characteristic=0x2A35,
-        flag="indicate",
-        appearance=_CUFF,
         model="UA-651BLE",
         manufacturer="A&D Medical",
         firmware="BLP008_d016",
         advertised="A&D_UA-651BLE_510001",
-        reads={0x2A49: bytes.fromhex("0400")},
         habit=Habit.CLOCK_FIRST,
         clock_at=DATE_TIME,
         battery=True,
-        users=True,
-        measure=blood_pressure,
     ),
-    Kind(
+    replace(
+        CUFF,
         name="cuff-omron",
         says="as an Omron: refuses to have its clock set too early, or when it is right",
-        service=0x1810,
-        characteristic=0x2A35,
-        flag="indicate",
-        appearance=_CUFF,
         model="HEM-7322T",
         manufacturer="OMRON HEALTHCARE",
         advertised="BLESmart_00000116005FBF000001",
@@ -387,38 +351,27 @@ FURTHER: Final = (
         reads={0x2A49: bytes.fromhex("0700")},
         habit=Habit.CLOCK_LATE,
         battery=True,
-        users=True,
-        measure=blood_pressure,
     ),
-    Kind(
+    replace(
+        CUFF,
         name="cuff-beurer",
         says="as a Beurer BM85: pulse and status big-endian, a user without its flag",
-        service=0x1810,
-        characteristic=0x2A35,
-        flag="indicate",
-        appearance=_CUFF,
         model="BM85",
         manufacturer="Beurer GmbH",
         advertised="BM85",
-        reads={0x2A49: bytes.fromhex("0400")},
-        users=True,
         least_every_s=60.0,
         measure=beurer_blood_pressure,
     ),
-    Kind(
+    replace(
+        OXIMETER,
         name="oximeter-choicemmed",
         says="as a ChoiceMMed: a clock that is not set, and cannot be",
-        service=0x1822,
-        characteristic=0x2A5E,
-        flag="indicate",
-        appearance=_OXIMETER,
         model="MD300C228",
         manufacturer="ChoiceMMed",
         advertised="e-Oximeter",
         reads={0x2A60: bytes.fromhex("0800")},
         clock_at=None,
         stale=datetime(2015, 1, 1),  # noqa: DTZ001 - a device's clock has no zone
-        measure=spot_check,
     ),
 )
 """Kinds beside the four plain ones."""
