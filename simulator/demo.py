@@ -28,11 +28,12 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.ble.devices import PLAIN
+from simulator.command import CANNOT_CREATE, OK, UNAVAILABLE, fail
 from simulator.compare import Compared, Comparison, Found, Outcome, compare
 from simulator.fhir import FhirError
 from simulator.stage import MissingPartError, Stage, StageError
 
-OK, UNEQUAL, UNAVAILABLE, CANNOT_CREATE, INTERRUPTED = 0, 1, 69, 73, 130
+UNEQUAL, INTERRUPTED = 1, 130
 
 PEOPLE = ("p1", "p2")
 READINGS = 2
@@ -86,18 +87,16 @@ def demo(*, keep: bool, as_json: bool, broker: str, directory: Path | None) -> i
     if not console.is_terminal:
         console.width = WIDE
     if directory is not None and directory.exists() and any(directory.iterdir()):
-        sys.stderr.write(f"stafet-sim: {directory} is not empty: name a new directory\n")
-        return CANNOT_CREATE
+        return fail(CANNOT_CREATE, f"{directory} is not empty: name a new directory")
     place = directory or Path(tempfile.mkdtemp(prefix="stafet-demo-"))
-    status, worth_a_look = UNAVAILABLE, True
+    worth_a_look = True
     try:
         status = _demo(console, place, keep=keep, as_json=as_json, broker=broker)
         worth_a_look = status != OK
     except MissingPartError as error:
-        sys.stderr.write(f"stafet-sim: {error}\n")
-        worth_a_look = False
+        status, worth_a_look = fail(UNAVAILABLE, str(error)), False
     except (StageError, FhirError) as error:
-        sys.stderr.write(f"stafet-sim: {error}\n")
+        status = fail(UNAVAILABLE, str(error))
     except KeyboardInterrupt:
         status, worth_a_look = INTERRUPTED, False
     if worth_a_look:

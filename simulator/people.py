@@ -12,7 +12,7 @@ import hashlib
 import math
 import random
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 GIVEN_NAMES = {
@@ -173,6 +173,11 @@ def further(someone: Person, at: datetime) -> Further:
         tablets=now.randint(1, 3),
         dose_mg=now.choice((5, 10, 25, 50)),
     )
+
+
+def nth_moment(index: int) -> datetime:
+    """What the `index`th reading of a device without a scenario shows: ten minutes apart, the same whenever it runs."""
+    return datetime(2026, 3, 2, 9, tzinfo=UTC) + index * timedelta(minutes=10)
 
 
 def _random(seed: int, number: int, purpose: str) -> random.Random:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, TextIO
 
+from simulator.command import FAILED, OK, Outcome
 from simulator.measured import Record
 from simulator.people import person
 from simulator.serial.frames import (
@@ -30,7 +31,6 @@ from simulator.serial.frames import (
 from simulator.serial.options import NONE, Fault
 from simulator.serial.pty import LOOK_S, HungUp, Pty
 
-OK, FAILED = 0, 1
 FACTORY: Final = datetime(2007, 10, 1)  # noqa: DTZ001  a device's clock knows no zone
 ACK, NAK = b"\x06", b"\x15"
 BEFORE_SENDING_S: Final = 0.2
@@ -78,14 +78,6 @@ class Plan:
             raise ValueError("--stored is more than --count")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How it went: an exit status, and one line why if it is not 0."""
-
-    status: int
-    line: str = ""
-
-
 async def play(plan: Plan, port: Pty, measured: TextIO | None = None, stop: asyncio.Event | None = None) -> Outcome:
     """Until all is delivered, or patience ends; `port` is plugged in. ValueError where `Plan.check` has one."""
     plan.check()
@@ -114,17 +106,13 @@ class _Device:
         self._told: set[bytes] = set()
         self._cut_done = not plan.fault.cut_at
         self._loop = asyncio.get_running_loop()
-        self._set_at: datetime | None = None
+        self.unset = plan.fault.unset
         self._offset = -timedelta(days=plan.fault.behind_days)
         self._begun = plan.clock()
 
     @property
     def stopped(self) -> bool:
         return self.stop.is_set()
-
-    @property
-    def unset(self) -> bool:
-        return self.plan.fault.unset and self._set_at is None
 
     def now(self) -> datetime:
         """What the device's clock shows."""
@@ -133,7 +121,7 @@ class _Device:
         return self.plan.clock() + self._offset
 
     def set_clock(self, to: datetime) -> None:
-        self._set_at, self._offset = to, to - self.plan.clock()
+        self.unset, self._offset = False, to - self.plan.clock()
 
     async def run(self) -> None:
         """Connection after connection, until all is delivered."""
@@ -347,7 +335,6 @@ class _Recorder(_Device):
     """A WristOx2: it plays its memory back when asked, and forgets it when told."""
 
     _buffer = b""
-    _cleared = False
 
     def __init__(self, plan: Plan, port: Pty, measured: TextIO | None, stop: asyncio.Event) -> None:
         super().__init__(plan, port, measured, stop)
@@ -391,14 +378,8 @@ class _Recorder(_Device):
             self.port.write(NAK)
 
     def _play_back(self) -> None:
-        whole = playback(self._studies, self.now())
         self.port.write(ACK)
-        if self.plan.fault.cut_at == "frame":
-            half = len(whole) // 2
-            if not self._cut_done:
-                self.port.write(whole[:half])
-                self.reach("frame")
-        self.port.write(whole)
+        self.write(playback(self._studies, self.now()))
         for said in self._studies:
             self.tell(said)
         self.reach("reading")

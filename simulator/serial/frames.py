@@ -3,19 +3,17 @@ with nothing of it, so that a fault in one cannot hide in the other.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from simulator.ble.devices import Value
 from simulator.measured import Other
-from simulator.people import Person, further, vitals
+from simulator.people import Person, further, nth_moment, vitals
 
 SERIAL_NUMBER: Final = "SIM%06d"
 STUDY_SAMPLES: Final = 90
 STUDY_RATE_S: Final = 4
-FIRST: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
-"""Readings are what is true of the person ten minutes apart from here: the same for a seed, whenever it runs."""
 
 SPO2, PULSE = (150456, "MDC_PULS_OXIM_SAT_O2"), (149530, "MDC_PULS_OXIM_PULS_RATE")
 FEV1, FEV6 = (152586, "MDC_VOL_AWAY_EXP_FORCED_1S"), (152587, "MDC_VOL_AWAY_EXP_FORCED_EXP_6S")
@@ -37,7 +35,7 @@ class Said:
 
 def oxygen(who: Person, index: int) -> tuple[int, int]:
     """SpO2 and pulse rate as a display shows them."""
-    now = vitals(who, FIRST + index * timedelta(minutes=10))
+    now = vitals(who, nth_moment(index))
     return _whole(now.spo2), _whole(now.pulse)
 
 
@@ -60,7 +58,7 @@ def spot_check(who: Person, index: int, at: datetime, *, stored: bool) -> Said:
 
 def blow(who: Person, index: int, at: datetime | None, serial: int) -> Said:
     """A lung monitor's blow: STX, 56 characters, ETX, exclusive or of all; digits are hundredths, the ratio's too."""
-    now = further(who, FIRST + index * timedelta(minutes=10))
+    now = further(who, nth_moment(index))
     fev1, fev6, flow = _whole(100 * now.fev1_l), _whole(100 * now.fev6_l), _whole(60 * now.fev1_l)
     ratio = _whole(100 * fev1 / fev6)
     stamp = "000000000000" if at is None else at.strftime("%y%m%d%H%M%S")

@@ -1,17 +1,16 @@
 """A pty as a device's cable: who opened it, what came, and what happens when it is pulled out.
 
 The far side is open while some program has it open; before and after that the device is alone, as without a Bluetooth
-connection. Linux tells that only when it is asked (POLLHUP), so it is asked fifty times a second.
+connection. Linux tells that only when it is asked, so it is asked fifty times a second.
 """
 
 import asyncio
 import contextlib
 import os
-import pty
-import select
-import tty
 from pathlib import Path
 from typing import Final
+
+from simulator.terminal import is_open, open_terminal
 
 LOOK_S: Final = 0.02
 
@@ -33,11 +32,7 @@ class Pty:
 
     def plug(self) -> None:
         """Appear. OSError if the link cannot be made."""
-        self._master, slave = pty.openpty()
-        tty.setraw(slave)
-        self.path = os.ttyname(slave)
-        os.close(slave)
-        os.set_blocking(self._master, False)
+        self._master, self.path = open_terminal()
         if self._link is not None:
             new = self._link.with_name(f"{self._link.name}.new")
             new.unlink(missing_ok=True)
@@ -56,9 +51,7 @@ class Pty:
     @property
     def is_open(self) -> bool:
         """Whether some program has the port open."""
-        poll = select.poll()
-        poll.register(self._master, select.POLLIN)
-        return not any(flags & select.POLLHUP for _, flags in poll.poll(0))
+        return is_open(self._master)
 
     async def read(self, until: float) -> bytes:
         """What came by then, as soon as something did; HungUp if the port was closed."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, TextIO
 
+from simulator.command import FAILED, OK, UNAVAILABLE, Outcome
 from simulator.measured import Record
-from simulator.people import person
+from simulator.people import nth_moment, person
 from simulator.x73.devices import Now, Shown, absolute, configuration_of, metrics, observe, show, stored
 from simulator.x73.line import Streams, open_pty, open_serial
 from simulator.x73.link import Link
@@ -43,13 +44,10 @@ from wire.x73.session import Waits
 from wire.x73.specializations import Specialization
 from wire.x73.store import Store
 
-OK, FAILED, UNAVAILABLE = 0, 1, 69
 CONNECT_S: Final = 10.0
 ASSOCIATE_S: Final = 90.0
 """Longer than the machine's own retries and its wait for the configuration."""
 CLEAR_S: Final = 3.0
-FIRST: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
-"""Readings are what is true of the person ten minutes apart from here: the same for a seed, whenever it runs."""
 
 
 def wall_clock() -> datetime:
@@ -90,14 +88,6 @@ class Plan:
     def system_id(self) -> bytes:
         """An EUI-64 of nobody's: locally administered, one for each kind of device and seed."""
         return b"\x02SIM" + self.specialization.number.to_bytes(2, "big") + (self.seed & 0xFFFF).to_bytes(2, "big")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How it went: an exit status, and one line why if it is not 0."""
-
-    status: int
-    line: str = ""
 
 
 async def play(plan: Plan, measured: TextIO | None = None, stop: asyncio.Event | None = None) -> Outcome:
@@ -200,7 +190,7 @@ class _Story:
                 return
             who = self.people[turn % len(self.people)]
             at = self._clock(index)
-            now = Now.of(who, FIRST + index * timedelta(minutes=10), index)
+            now = Now.of(who, nth_moment(index), index)
             seen = [observe(metric, now, at) for metric in metrics(self.configuration)]
             for again in range(2 if self.plan.fault.twice else 1):
                 several = self.plan.fault.persons > 1
@@ -240,7 +230,7 @@ class _Story:
 
     def _entry(self, index: int) -> tuple[datetime | None, bytes, list[Shown]]:
         at = self._clock(index)
-        now = Now.of(self.people[0], FIRST + index * timedelta(minutes=10), index)
+        now = Now.of(self.people[0], nth_moment(index), index)
         shown = [show(metric, now) for metric in metrics(self.configuration)]
         return at, absolute(at) + b"".join(each.data for each in shown), shown
 

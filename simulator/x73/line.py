@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-import pty
-import select
 import tty
 from collections.abc import Callable
+
+from simulator.terminal import is_open, open_terminal
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -23,14 +23,9 @@ async def open_pty(say: Callable[[str], None], stop: asyncio.Event) -> Streams |
     """A new pseudo terminal: `say` is told the path of its other end, and the agent is there once somebody has opened
     that. None if it is told to stop before.
     """
-    ours, theirs = pty.openpty()
-    tty.setraw(theirs)
-    path = os.ttyname(theirs)
-    os.close(theirs)
+    ours, path = open_terminal()
     say(path)
-    waiting = select.poll()
-    waiting.register(ours, select.POLLIN)
-    while any(event & select.POLLHUP for _, event in waiting.poll(0)):
+    while not is_open(ours):
         try:
             async with asyncio.timeout(LOOK_S):
                 await stop.wait()
@@ -38,7 +33,6 @@ async def open_pty(say: Callable[[str], None], stop: asyncio.Event) -> Streams |
             continue
         os.close(ours)
         return None
-    os.set_blocking(ours, False)
     return await _streams(ours)
 
 

@@ -17,8 +17,9 @@ from bridge.fhir.translate import translate_reading
 from edge.intake import Intake
 from edge.serial import lines as serial_lines
 from edge.serial.lines import Kind, Line, SerialCollector
+from simulator.command import Outcome
 from simulator.serial import devices as serial_devices
-from simulator.serial.devices import Outcome, Plan, play
+from simulator.serial.devices import Plan, play
 from simulator.serial.options import DEVICES, FAULTS, NONE
 from simulator.serial.pty import Pty
 from wire.batch import parse_reading
