@@ -15,7 +15,8 @@ from wire.errors import DecodeError
 from wire.evidence import AgentReport, Context, Evidence, Reading, SerialFrame
 from wire.gatt import decode_reading, glucose
 from wire.gatt.device_information import DeviceInformation, device_information
-from wire.gatt.quirky import corrected
+from wire.gatt.quirky import corrected, doubted
+from wire.gatt.reader import read_known
 from wire.measurement import Measurement, MeasurementStatus
 from wire.nomenclature import Mdc
 from wire.quirks import Quirk, quirk_for
@@ -119,12 +120,11 @@ def _meaning(measurements: tuple[Measurement, ...], *, stored: bool) -> Meaning:
 
 def _glucose_context(reading: Reading) -> Meaning:
     """A glucose context has the time of its record, by sequence number; it is a test if the record is one."""
-    context = glucose.read_context(reading.value)
+    context, more = read_known(glucose.read_context, reading.value)
     record = _record(context.sequence, reading.context)
-    if record is None:
-        return _meaning(context.measurements, stored=True)
-    both = _meaning(glucose.with_context(record, context), stored=True)
-    own = slice(len(record.measurements), None)
+    found = context.measurements if record is None else glucose.with_context(record, context)
+    both = _meaning(doubted(found) if more else found, stored=True)
+    own = slice(0 if record is None else len(record.measurements), None)
     return Meaning(measurements=both.measurements[own], test=both.test[own], counted=both.counted[own], stored=True)
 
 
@@ -132,7 +132,7 @@ def _record(sequence: int, context: tuple[Context, ...]) -> glucose.GlucoseRecor
     for item in context:
         if item.characteristic == _GLUCOSE:
             try:
-                record = glucose.read_record(item.value)
+                record, _ = read_known(glucose.read_record, item.value)
             except DecodeError:
                 continue
             if record.sequence == sequence:

@@ -304,6 +304,8 @@ def test_a_glucose_context_has_the_time_of_the_record_with_its_number() -> None:
     assert times((meal,)) == ["2026-11-21T10:30:00"]
     (alone,) = meaning_of(glucose(0x2A34, FASTING, OTHER)).everything
     assert times((alone,)) == [None]
+    (padded,) = meaning_of(glucose(0x2A34, FASTING + "00", RECORD + "00")).everything
+    assert padded == meal
 
 
 def test_the_context_of_a_control_solution_is_a_test_as_its_record_is() -> None:

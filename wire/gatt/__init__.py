@@ -3,8 +3,9 @@
 `decode_reading` turns a reading into measurements: its value by the standard, with what its context adds (the session
 of a glucose sensor, the request for stored values) and what its device does otherwise (`wire.quirks`). `decode` knows
 only a value, by the standard; `describe` says for a technician what a value of the other kind (features, clock, device
-information) contains. All raise `DecodeError` and nothing else. Reserved flag bits are tolerated, as the specifications ask; bytes after the last
-flagged field are not.
+information) contains. All raise `DecodeError` and nothing else. Reserved flag bits are tolerated, and so are octets after
+the last field that a measurement's flags announce, as the profiles ask of a Collector; what such a value says is then
+questionable. Both together are refused: nobody knows which field a reserved bit announces, and where it stands.
 """
 
 import contextlib
@@ -34,7 +35,8 @@ from wire.gatt import (
 )
 from wire.gatt.date_time import decode_current_time, decode_date_time
 from wire.gatt.device_information import DeviceInformation, PnpId
-from wire.gatt.quirky import corrected, quirk_of
+from wire.gatt.quirky import corrected, doubted, quirk_of
+from wire.gatt.reader import ExtraOctetsError
 from wire.measurement import Measurement, MeasurementStatus
 from wire.quirks import AND_WEIGHT, NONIN_OXIMETRY, Quirk
 from wire.services import (
@@ -122,6 +124,21 @@ _DESCRIBERS: Final[Mapping[int, Callable[[bytes], dict[str, str | bool]]]] = {
     device_information.PNP_ID: device_information.describe_pnp_id,
 }
 
+_RESERVED: Final[Mapping[int | bytes, int]] = {
+    0x2A18: 0xE0,
+    0x2A1C: 0xF8,
+    0x2A1E: 0xF8,
+    0x2A34: 0,
+    0x2A35: 0xE0,
+    0x2A36: 0xE0,
+    0x2A37: 0xE0,
+    0x2A5E: 0xE0,
+    0x2A5F: 0xE0,
+    0x2A9C: 0xE000,
+    0x2A9D: 0xF0,
+    0x2B34: 0x80,
+}
+"""Reserved flag bits, little-endian, of those whose flags alone say where the fields end. All others have a size, or are of one."""
 _PRESSURE: Final = 0x2A35
 _CGM: Final = 0x2AA7
 # Requests to the Record Access Control Point that stand in the context of what was sent in answer: report, and GHSS's
@@ -134,7 +151,12 @@ def decode(characteristic: int | bytes, value: bytes) -> tuple[Measurement, ...]
     """The measurements in one characteristic value; none for context (features, clock, device information)."""
     decoder = _DECODERS.get(characteristic)
     if decoder is not None:
-        return decoder(value)
+        try:
+            return decoder(value)
+        except ExtraOctetsError as extra:
+            if characteristic not in _RESERVED or int.from_bytes(value[:2], "little") & _RESERVED[characteristic]:
+                raise
+            return doubted(decoder(value[: extra.offset]))
     describe(characteristic, value)
     return ()
 

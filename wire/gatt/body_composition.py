@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from wire.errors import DecodeError
 from wire.gatt.date_time import read_date_time
 from wire.gatt.reader import Reader
 from wire.gatt.weight import HEIGHT_RESOLUTIONS, WEIGHT_RESOLUTIONS
@@ -36,6 +37,7 @@ _HEIGHT: Final = 0x0800
 _MULTIPLE_PACKETS: Final = 0x1000
 
 _UNSUCCESSFUL: Final = 0xFFFF
+_ALL_FAT: Final = 1000
 _USER_UNKNOWN: Final = 0xFF
 
 FEATURES: Final = (
@@ -89,6 +91,9 @@ def read_body_composition(value: bytes) -> BodyComposition:
     reader = Reader(value)
     flags = reader.u16("flags")
     fat = reader.u16("body fat percentage")
+    if _ALL_FAT < fat != _UNSUCCESSFUL:
+        # A Mi Body Composition Scale 2 sends bytes of its own here, which pass for a fat of 202 % in the year 5131.
+        raise DecodeError(f"{fat // 10} % of body fat", reader.offset - 2)
     time = read_date_time(reader) if flags & _TIME_STAMP else None
     index = reader.u8("user index") if flags & _USER else _USER_UNKNOWN
     step, mass = (1, -2) if flags & _IMPERIAL else (5, -3)

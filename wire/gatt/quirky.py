@@ -36,10 +36,20 @@ def corrected(measurements: tuple[Measurement, ...], quirk: Quirk) -> tuple[Meas
     if quirk.stale_without_sensor and any(
         part.code == Mdc.PULS_OXIM_DEV_STATUS and _OFF_THE_USER & part.bits.keys() for part in measurements
     ):
-        measurements = tuple(_doubted(measurement) for measurement in measurements)
+        measurements = doubted(measurements)
     if quirk.clock_since:
         measurements = tuple(_told(measurement, quirk.clock_since) for measurement in measurements)
     return measurements
+
+
+def doubted(measurements: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+    """The measurements, with every number of them questionable."""
+    return tuple(
+        replace(each, status=(*each.status, MeasurementStatus.QUESTIONABLE))
+        if (isinstance(each.value, Decimal) or each.components) and MeasurementStatus.QUESTIONABLE not in each.status
+        else each
+        for each in measurements
+    )
 
 
 # Three dozen devices in a home at most, thousands at a bridge: the table is walked once for each.
@@ -61,12 +71,6 @@ def _without_zeros(measurement: Measurement, zeros: set[Mdc]) -> Measurement:
     if measurement.components and any(part.code in zeros for part in measurement.components):
         return replace(measurement, components=tuple(_without_zeros(part, zeros) for part in measurement.components))
     return measurement
-
-
-def _doubted(measurement: Measurement) -> Measurement:
-    if not isinstance(measurement.value, Decimal) or MeasurementStatus.QUESTIONABLE in measurement.status:
-        return measurement
-    return replace(measurement, status=(*measurement.status, MeasurementStatus.QUESTIONABLE))
 
 
 def _told(measurement: Measurement, since: int) -> Measurement:

@@ -4,8 +4,9 @@ A read past the end, or bytes left over at the end, is a `DecodeError` with the 
 ever sees an IndexError or struct.error. GATT is little-endian.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 from wire.errors import DecodeError
 from wire.measurement import Special
@@ -13,6 +14,24 @@ from wire.numbers import decode_float, decode_sfloat
 
 ATTRIBUTE_MAX: Final = 512
 """Bluetooth Core 5.4 Vol 3 Part F 3.2.9: no attribute value is longer."""
+
+_T = TypeVar("_T")
+
+
+class ExtraOctetsError(DecodeError):
+    """Octets after the last field that the flags announce; `offset` is where they begin."""
+
+
+def read_known(read: Callable[[bytes], _T], value: bytes) -> tuple[_T, bool]:
+    """What `read` makes of a value up to its last field, and whether octets came after it.
+
+    The profiles ask this of a Collector, so that fields of later versions do no harm (test cases `additional octets
+    not comprehended` of HRP, HTP, BLP and GLP). It may also be a device whose flags and fields disagree.
+    """
+    try:
+        return read(value), False
+    except ExtraOctetsError as extra:
+        return read(value[: extra.offset]), True
 
 
 class Reader:
@@ -76,7 +95,7 @@ class Reader:
         return self._data[start : self.offset]
 
     def end(self) -> None:
-        """Refuse bytes after the last field: they mean that the flags and the fields disagree."""
+        """Refuse bytes after the last field: of a later version, or the flags and the fields disagree."""
         left = len(self._data) - self.offset
         if left:
-            raise DecodeError(f"{left} bytes after the last field", self.offset)
+            raise ExtraOctetsError(f"{left} bytes after the last field", self.offset)
