@@ -10,9 +10,9 @@ from simulator import scenario
 from simulator.ble.bluez import BluezError
 from simulator.ble.devices import KINDS
 from simulator.ble.faults import FAULTS as BLE_FAULTS
-from simulator.ble.play import play as play_scenario
 from simulator.command import CANNOT_CREATE, OK, UNAVAILABLE, fail
 from simulator.log import Log
+from simulator.play import play as play_scenario
 from simulator.serial import cli as serial_cli
 from simulator.x73 import cli as agent_cli
 

@@ -19,8 +19,8 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from simulator.ble.devices import Value
 from simulator.measured import Record
+from simulator.values import Value
 
 MDC = "urn:iso:std:iso:11073:10101"
 UCUM = "http://unitsofmeasure.org"

@@ -11,14 +11,12 @@ measurement the entry of its segment.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from simulator.ble.devices import Measured, Other, Value
-
-__all__ = ["Other", "Record", "read"]
+from simulator.values import Other, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,34 +37,6 @@ class Record:
     """When it was measured in truth, whatever the device's clock said; None: when the device's clock says."""
     expected: bool = True
     """Whether it shall arrive as a result of this person."""
-
-    @classmethod
-    def of(
-        cls,
-        measured: Measured,
-        *,
-        person: str,
-        device: str,
-        label: str,
-        kind: str,
-        sent: datetime,
-        taken: datetime | None = None,
-        expected: bool = True,
-    ) -> "Record":
-        return cls(
-            person=person,
-            device=device,
-            label=label,
-            kind=kind,
-            characteristic=measured.characteristic,
-            data=measured.data,
-            values=measured.values,
-            device_time=measured.device_time,
-            sent=sent.astimezone(UTC),
-            others=measured.others,
-            taken=taken.astimezone(UTC) if taken else None,
-            expected=expected and measured.expected,
-        )
 
     def line(self) -> str:
         """The JSON line, with values as strings that keep the device's precision."""

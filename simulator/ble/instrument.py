@@ -1,6 +1,6 @@
 """A device at work: its clock, what it holds, what it answers, and what it sends next. No I/O; `now` is the truth's.
 
-`simulator.ble.play` moves its bytes. A session is from the first subscription to the end of the last one, or of the link.
+`simulator.play` moves its bytes. A session is from the first subscription to the end of the last one, or of the link.
 """
 
 from collections import deque

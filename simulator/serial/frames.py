@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from simulator.ble.devices import Value
-from simulator.measured import Other
 from simulator.people import Person, further, nth_moment, vitals
+from simulator.values import Other, Value
 
 SERIAL_NUMBER: Final = "SIM%06d"
 STUDY_SAMPLES: Final = 90

@@ -12,9 +12,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
-from simulator.ble.devices import Value, float32, rounded, sfloat
-from simulator.measured import Other
 from simulator.people import Further, Person, Vitals, further, vitals
+from simulator.values import Other, Value, float32, rounded, sfloat
 from wire.x73.codes import Attr, ObjectClass
 from wire.x73.dim import FIRST_EXTENDED, METRICS, Configuration, DimObject, attribute
 from wire.x73.reports import ConfigObject, MapEntry, ObservationFixed, Type

@@ -24,7 +24,17 @@ def record(kind: str, *, who: str = "p1", after_s: int = 0) -> Record:
     sent = SENT + timedelta(seconds=after_s)
     stamp = sent.astimezone(COPENHAGEN).replace(microsecond=0)
     (reading,) = measured_by(kind, at=stamp, who=who)
-    return Record.of(reading, person=who, device="02:57:AF:E7:00:01", label=f"{who} {kind}", kind=kind, sent=sent)
+    return Record(
+        person=who,
+        device="02:57:AF:E7:00:01",
+        label=f"{who} {kind}",
+        kind=kind,
+        characteristic=reading.characteristic,
+        data=reading.data,
+        values=reading.values,
+        device_time=reading.device_time,
+        sent=sent,
+    )
 
 
 def quantity(value: Decimal, unit: str) -> dict[str, Any]:

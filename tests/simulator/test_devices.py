@@ -11,11 +11,9 @@ from simulator.ble.devices import (
     current_time,
     date_time,
     device_information,
-    float32,
-    rounded,
-    sfloat,
     system_id,
 )
+from simulator.values import float32, rounded, sfloat
 from tests.simulator.moments import AT
 from tests.simulator.moments import measured as all_measured
 

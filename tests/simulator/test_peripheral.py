@@ -17,8 +17,8 @@ from bleak.exc import BleakError
 from simulator import measured, scenario
 from simulator.ble.bluez import BluezError, Peripheral, adapters, full_uuid
 from simulator.ble.devices.values import date_time, read_date_time
-from simulator.ble.play import play
 from simulator.log import Log
+from simulator.play import play
 from tests.support import PrivateBus
 
 HCI0: Any = {"adapter": "hci0"}

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from simulator.command import Outcome
-from simulator.measured import Other, read
+from simulator.measured import read
+from simulator.values import Other
 from simulator.x73.agent import Plan, play
 from simulator.x73.devices import QUANTITIES, STORE_HANDLE, configuration_of, metrics
 from simulator.x73.options import DEVICES, FAULTS

@@ -12,17 +12,7 @@ from simulator.ble.devices.body import AANDD_SCALE, BODY_COMPOSITION, SCALE
 from simulator.ble.devices.glucose import CGM, METER, MOLAR_METER, PLAIN_CGM
 from simulator.ble.devices.health_sensor import HEALTH_SENSOR, STORING_HEALTH_SENSOR
 from simulator.ble.devices.kind import Delivery, Habit, Kind, device_information, system_id
-from simulator.ble.devices.values import (
-    Measured,
-    Moment,
-    Other,
-    Value,
-    current_time,
-    date_time,
-    float32,
-    rounded,
-    sfloat,
-)
+from simulator.ble.devices.values import Measured, Moment, current_time, date_time
 from simulator.ble.devices.vital_signs import CUFF, FURTHER, OXIMETER, STRAP, THERMOMETER
 
 __all__ = [
@@ -33,14 +23,9 @@ __all__ = [
     "Kind",
     "Measured",
     "Moment",
-    "Other",
-    "Value",
     "current_time",
     "date_time",
     "device_information",
-    "float32",
-    "rounded",
-    "sfloat",
     "system_id",
 ]
 

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Final
 
 from simulator.ble.devices.kind import DATE_TIME, Habit, Kind
-from simulator.ble.devices.values import Measured, Moment, Value, date_time, rounded
+from simulator.ble.devices.values import Measured, Moment, date_time
+from simulator.values import Value, rounded
 
 _STEP: Final = "0.005"
 

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Final
 
 from simulator.ble.devices.kind import CGM_CONTROL_POINT, RACP, Delivery, Kind
-from simulator.ble.devices.values import Measured, Moment, Other, Value, crc, date_time, rounded, sfloat
+from simulator.ble.devices.values import Measured, Moment, crc, date_time
+from simulator.values import Other, Value, rounded, sfloat
 
 _MG_DL_PER_MMOL_L: Final = 18.016
 """The molar mass of glucose is 180.16 g/mol."""

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Final
 
 from simulator.ble.devices.kind import GHS_CONTROL_POINT, RACP, Delivery, Kind
-from simulator.ble.devices.values import Measured, Moment, Value, float32, rounded
+from simulator.ble.devices.values import Measured, Moment
+from simulator.values import Value, float32, rounded
 
 OBSERVATIONS: Final = 0x2B8B
 STORED_OBSERVATIONS: Final = 0x2BDD

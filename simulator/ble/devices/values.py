@@ -1,60 +1,15 @@
-"""What every device needs to say a value: numbers, times and check sums as GATT has them, and the values themselves.
+"""What a Bluetooth device needs to say a value: times and check sums as GATT has them, and one characteristic's value.
 
-Written from the Bluetooth SIG's definitions alone; nothing here is shared with the decoders in `wire`, so that a fault
-on one side cannot hide on the other.
+Written from the Bluetooth SIG's definitions alone, as `simulator.values` is.
 """
 
 import struct
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, Final
+from typing import Final
 
 from simulator.people import Further, Person, Vitals
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
-    """One value as the device shows it: MDC code, number with its precision, UCUM unit."""
-
-    code: int
-    refid: str
-    value: Decimal
-    unit: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Other:
-    """What a device reports that is no number: one of a code, the bits that are set, and samples."""
-
-    code: int
-    refid: str
-    coded: int | None = None
-    bits: tuple[int, ...] = ()
-    samples: tuple[Decimal, ...] = ()
-    unit: str = ""
-
-    def document(self) -> dict[str, Any]:
-        """Only what it has."""
-        document: dict[str, Any] = {"code": self.code, "refid": self.refid}
-        if self.coded is not None:
-            document["coded"] = self.coded
-        if self.bits:
-            document["bits"] = list(self.bits)
-        if self.samples:
-            document |= {"samples": [str(each) for each in self.samples], "unit": self.unit}
-        return document
-
-    @classmethod
-    def of(cls, document: dict[str, Any]) -> "Other":
-        return cls(
-            code=document["code"],
-            refid=document["refid"],
-            coded=document.get("coded"),
-            bits=tuple(document.get("bits", ())),
-            samples=tuple(Decimal(each) for each in document.get("samples", ())),
-            unit=document.get("unit", ""),
-        )
+from simulator.values import Other, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,27 +54,8 @@ class Moment:
         return 0 if self.session is None else (self.at - self.session) // timedelta(minutes=1)
 
 
-def sfloat(value: Decimal) -> bytes:
-    """IEEE 11073 SFLOAT, little-endian: four bits of exponent, twelve of mantissa, both two's complement."""
-    return struct.pack("<H", _float_bits(value, mantissa_bits=12, exponent_bits=4))
-
-
-def float32(value: Decimal) -> bytes:
-    """IEEE 11073 FLOAT, little-endian: eight bits of exponent, twenty-four of mantissa."""
-    return struct.pack("<I", _float_bits(value, mantissa_bits=24, exponent_bits=8))
-
-
 NAN: Final = b"\xff\x07"
 """SFLOAT: not a number."""
-
-
-def _float_bits(value: Decimal, *, mantissa_bits: int, exponent_bits: int) -> int:
-    exponent = int(value.as_tuple().exponent)
-    mantissa = int(value.scaleb(-exponent))
-    # The five highest magnitudes are kept for NaN, infinities, NRes and reserved.
-    if abs(mantissa) > (1 << (mantissa_bits - 1)) - 3 or abs(exponent) >= 1 << (exponent_bits - 1):
-        raise ValueError(f"{value} fits no {mantissa_bits}-bit mantissa")
-    return (exponent % (1 << exponent_bits)) << mantissa_bits | mantissa % (1 << mantissa_bits)
 
 
 def date_time(at: datetime) -> bytes:
@@ -135,13 +71,6 @@ def current_time(at: datetime) -> bytes:
 def read_date_time(data: bytes) -> datetime:
     """The Date Time that somebody wrote, without a zone; ValueError if it is none, or not known in full."""
     return datetime(*struct.unpack("<HBBBBB", data[:7]))  # noqa: DTZ001 - the device's own clock has no zone
-
-
-def rounded(number: float, step: str) -> Decimal:
-    """A number as a display with this step shows it: `rounded(72.31, "0.005")` is 72.310."""
-    size = Decimal(step)
-    # No display shows -0, and no SFLOAT has one: adding 0 makes it 0.
-    return (Decimal(repr(number)) / size).quantize(Decimal(1), rounding=ROUND_HALF_EVEN) * size + 0
 
 
 def crc(data: bytes) -> bytes:

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Final
 
 from simulator.ble.devices.kind import DATE_TIME, RACP, Delivery, Habit, Kind
-from simulator.ble.devices.values import NAN, Measured, Moment, Value, date_time, float32, rounded, sfloat
+from simulator.ble.devices.values import NAN, Measured, Moment, date_time
+from simulator.values import Value, float32, rounded, sfloat
 
 SPO2_FAST_LAG: Final = 1
 """Percent by which the faster averaging of a continuous oximeter is ahead of the normal one."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from simulator.ble.bluez import End, Peripheral, Service, Step, Subscription
+from simulator.ble.bluez import End, Peripheral, Step, Subscription
 from simulator.ble.devices import Delivery, Measured
 from simulator.ble.instrument import Instrument, Sending, Taken
 from simulator.log import Log
@@ -67,7 +67,7 @@ class _Player:
             adapter=self.device.adapter,
             name=kind.advertised or kind.model,
             appearance=kind.appearance,
-            services=self._services,
+            services=self._instrument.services,
             heard=lambda step: self._step(peripheral, step),
         ) as peripheral:
             self._instrument.subscribed = peripheral.subscribed
@@ -82,9 +82,6 @@ class _Player:
                 serving.cancel()
             self._log("device_finished", device=self.device.label, count=self._instrument.resent)
             await registered.wait()
-
-    def _services(self, address: str) -> tuple[Service, ...]:
-        return self._instrument.services(address)
 
     def _step(self, peripheral: Peripheral, step: Step) -> None:
         if step is Step.DISCONNECT and not self._in_session:
@@ -186,15 +183,19 @@ class _Player:
         expected: bool = True,
     ) -> None:
         self._record(
-            Record.of(
-                measured,
+            Record(
                 person=person or self.device.person.id,
                 device=peripheral.address,
                 label=self.device.label,
                 kind=self.device.kind.name,
+                characteristic=measured.characteristic,
+                data=measured.data,
+                values=measured.values,
+                device_time=measured.device_time,
                 sent=sent,
+                others=measured.others,
                 taken=taken,
-                expected=expected,
+                expected=expected and measured.expected,
             )
         )
 
