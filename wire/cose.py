@@ -110,11 +110,6 @@ def open_(envelope: bytes, content_type: str, keys: Callable[[bytes], PublicKey 
     return verify(unverified, key)
 
 
-def kid_of(envelope: bytes, content_type: str) -> bytes:
-    """The key an envelope claims to be signed with. Proves nothing."""
-    return read(envelope, content_type).kid
-
-
 def read(envelope: bytes, content_type: str) -> Unverified:
     """The parts of an envelope in the one form that it may have; EnvelopeError(MALFORMED) otherwise."""
     if len(envelope) > MAX_ENVELOPE_BYTES:

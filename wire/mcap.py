@@ -63,7 +63,6 @@ CONTROL_MTU: Final = 48
 """The least a control channel must take, and more than any command has."""
 ALL_MDLS: Final = 0xFFFF
 LAST_MDL: Final = 0xFEFF
-LAST_MDEP: Final = 0x7F
 RESPONSE_S: Final = 6.0
 """How long a response may take (as with BlueZ)."""
 CONNECT_S: Final = 30.0

@@ -196,8 +196,6 @@ UCUM: Mapping[int, str] = MappingProxyType(
 )
 """UCUM unit of each 32-bit MDC unit code."""
 
-_MDC_UNITS: Mapping[str, int] = {ucum: int(code) for code, ucum in reversed(list(UCUM.items()))}
-
 
 def refid(code: int) -> str | None:
     """The reference identifier of a code, `MDC_PULS_OXIM_SAT_O2`; None for codes that we have no name for."""
@@ -207,8 +205,3 @@ def refid(code: int) -> str | None:
 def code_of(name: str) -> int | None:
     """The code of a reference identifier; None for names that are not in the table."""
     return _CODES.get(name)
-
-
-def mdc_unit(ucum: str) -> int | None:
-    """The MDC unit code of a UCUM unit; None for units that are not in the table."""
-    return _MDC_UNITS.get(ucum)

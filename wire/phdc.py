@@ -78,14 +78,6 @@ class Function:
         return cls(data_code=function[0], preambles=bool(function[1] & 1), specializations=specializations)
 
 
-def qos_of(descriptors: bytes) -> Qos | None:
-    """What an endpoint's class-specific descriptors say of it; None if nothing that can be read."""
-    for kind, body, _ in _each(descriptors):
-        if kind == DescriptorType.QOS and len(body) >= 2 and body[0] == _QOS_VERSION:
-            return Qos(body[1])
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preamble:
     """A meta-data message preamble (6): the next `transfers` transfers travel so."""

@@ -85,7 +85,7 @@ STORED: Final[frozenset[int]] = frozenset({0x2A18, 0x2A34, 0x2AA7, 0x2B36, 0x2BD
 """What a device sends only, or without loss only, when its Record Access Control Point is asked for it."""
 
 RACP: Final = 0x2A52
-"""Record Access Control Point: `wire.gatt.racp` has what is written to it."""
+"""Record Access Control Point: `wire.gatt.racp` says what was written to it."""
 
 MEASUREMENTS: Final[frozenset[int]] = (
     frozenset(characteristic for service in SERVICES.values() for characteristic in service.measurements) - STORED

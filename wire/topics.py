@@ -6,7 +6,6 @@ from typing import Final
 from wire.errors import WireError
 
 BATCH_FILTER: Final = "hub/+/batch"
-RECEIPT_FILTER: Final = "hub/+/receipt"
 
 _HUB: Final = re.compile(r"[a-z0-9-]{1,36}", re.ASCII)
 _TOPIC: Final = re.compile(r"hub/([a-z0-9-]{1,36})/(?:batch|receipt)", re.ASCII)

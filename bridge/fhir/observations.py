@@ -180,11 +180,6 @@ def _clock_concept(coincident: Coincident) -> Resource:
     return _BASE_OFFSET_TIME if coincident.offset else _ABSOLUTE_TIME
 
 
-def is_test(measurement: Measurement) -> bool:
-    """True where the device says that this was a test or a demonstration."""
-    return not TEST.isdisjoint(measurement.status)
-
-
 def _missing(measurement: Measurement) -> str | None:
     """Why there is no value, if there is none: a status outranks what stands where the number would."""
     if measurement.status:

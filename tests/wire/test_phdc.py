@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from tests.wire.vectors import Vector, load
 from wire.errors import DecodeError
-from wire.phdc import PREAMBLE_SIGNATURE, DataCode, Function, Preamble, Qos, qos_of
+from wire.phdc import PREAMBLE_SIGNATURE, DataCode, Function, Preamble, Qos
 
 VECTORS = load("phdc.json")
 
 
-@pytest.mark.parametrize("vector", [each for each in VECTORS if each.kind == "phdc:function"], ids=str)
+@pytest.mark.parametrize("vector", VECTORS, ids=str)
 def test_an_interface_says_what_it_carries_and_what_it_is(vector: Vector) -> None:
     function = Function.of(vector.value)
     assert vector.expected == {
@@ -22,14 +22,6 @@ def test_an_interface_says_what_it_carries_and_what_it_is(vector: Vector) -> Non
         "specializations": list(function.specializations),
     }
     assert function.data_code == DataCode.IEEE_11073_20601
-
-
-def test_an_endpoint_says_how_it_travels() -> None:
-    (vector,) = [each for each in VECTORS if each.kind == "phdc:qos"]
-    qos = qos_of(vector.value)
-    assert qos is not None
-    assert vector.expected == {"qos": [each.name for each in qos]}
-    assert qos_of(b"\x04\x21\x02\x08") is None, "another version of the encoding"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +47,6 @@ def test_a_preamble_that_is_wrong_is_refused(rest: str) -> None:
 
 @given(st.binary(max_size=40))
 def test_whatever_a_device_says_only_the_declared_error_comes_of_it(noise: bytes) -> None:
-    for decode in (Function.of, qos_of, lambda data: Preamble.of(PREAMBLE_SIGNATURE + data)):
+    for decode in (Function.of, lambda data: Preamble.of(PREAMBLE_SIGNATURE + data)):
         with contextlib.suppress(DecodeError):
             decode(noise)

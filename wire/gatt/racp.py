@@ -1,10 +1,10 @@
-"""Record Access Control Point (2A52): how a collector asks a device for what it has stored.
+"""Record Access Control Point (2A52): what a collector asked a device for, of what it has stored, and its answer.
 
 A request is written, the records come as notifications of their own characteristics, and the end is an indication:
 a count or a response. GLS 3.4, CGMS 3.6 and PLXS 3.4 use the same bytes; the filter of a record number is type 1 in all
 three (GLS and PLXS: sequence number, CGMS: time offset), always 16 bits.
 
-`decode` reads both directions, for a hub and for a simulated device; a number that the specifications reserve in an
+`decode` reads both directions; what a hub writes stands with its flows (`edge.ble.flows`). A number that the specifications reserve in an
 answer (an unknown response code) stays a number, because the device has ended the procedure whatever it calls it.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from wire.errors import DecodeError, WireError
+from wire.errors import DecodeError
 from wire.gatt.reader import Reader
 
 
@@ -76,42 +76,9 @@ class Response:
     request: int
     result: int
 
-    @property
-    def success(self) -> bool:
-        """Whether the device did what it was asked; no records to report is an answer of its own (`NO_RECORDS`)."""
-        return self.result == Result.SUCCESS
-
-
-SEQUENCE_NUMBER: Final = 1
-"""Filter type: the number of a record (GLS, PLXS: sequence number; CGMS: time offset in minutes)."""
 
 _FILTERED: Final = frozenset({Operator.AT_MOST, Operator.AT_LEAST, Operator.WITHIN})
 _ASKED: Final = frozenset({Opcode.REPORT, Opcode.DELETE, Opcode.COUNT})
-
-
-def report(operator: Operator = Operator.ALL, *, number: int | None = None, last: int | None = None) -> bytes:
-    """Report stored records: all, the first, the last, or those from `number` on (to `last` for `WITHIN`)."""
-    return _asked(Opcode.REPORT, operator, number, last)
-
-
-def count(operator: Operator = Operator.ALL, *, number: int | None = None, last: int | None = None) -> bytes:
-    """Report the number of stored records."""
-    return _asked(Opcode.COUNT, operator, number, last)
-
-
-def abort() -> bytes:
-    """Abort the procedure that runs."""
-    return bytes((Opcode.ABORT, Operator.NULL))
-
-
-def encode_count(records: int) -> bytes:
-    """A device's answer to `count`: 16 bits, as GLS, CGMS and PLXS have it."""
-    return bytes((Opcode.COUNT_RESPONSE, Operator.NULL)) + _u16(records)
-
-
-def encode_response(request: int, result: int) -> bytes:
-    """A device's end of a procedure."""
-    return bytes((Opcode.RESPONSE, Operator.NULL, request, result))
 
 
 def decode(value: bytes) -> Request | Count | Response:
@@ -170,21 +137,6 @@ def _read_count(reader: Reader) -> int:
     records = reader.u16("number of records")
     reader.end()
     return records
-
-
-def _asked(opcode: Opcode, operator: Operator, number: int | None, last: int | None) -> bytes:
-    numbers = [each for each in (number, last) if each is not None]
-    wanted = 2 if operator is Operator.WITHIN else 1 if operator in _FILTERED else 0
-    if operator is Operator.NULL or len(numbers) != wanted:
-        raise WireError(f"{operator.name} takes {wanted} record numbers, not {len(numbers)}")
-    head = bytes((opcode, operator))
-    return head + bytes((SEQUENCE_NUMBER,)) + b"".join(map(_u16, numbers)) if numbers else head
-
-
-def _u16(number: int) -> bytes:
-    if not 0 <= number <= 0xFFFF:
-        raise WireError(f"{number} is no record number: 0 to 65535")
-    return number.to_bytes(2, "little")
 
 
 def _word(names: type[IntEnum], number: int) -> str:

@@ -160,7 +160,6 @@ class Fixed(Generic[T]):
 U8: Final = Fixed[int]("B")
 U16: Final = Fixed[int]("H")
 U32: Final = Fixed[int]("I")
-I16: Final = Fixed[int]("h")
 SFLOAT: Final = Fixed[Decimal | Special]("H", decode_sfloat, encode_sfloat)
 FLOAT: Final = Fixed[Decimal | Special]("I", decode_float, encode_float)
 

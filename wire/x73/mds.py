@@ -1,9 +1,7 @@
-"""The MDS attributes of an agent: what GET returns, written as the standard asks and read for people (20601 6.3.2)."""
+"""The MDS attributes of an agent: what GET returns, written as the standard asks (20601 6.3.2)."""
 
-from collections.abc import Mapping
 from datetime import datetime
 
-from wire.errors import DecodeError
 from wire.x73.apdu import Attribute
 from wire.x73.codes import Attr, MdsTime
 from wire.x73.dim import attribute, encoded
@@ -17,12 +15,12 @@ from wire.x73.services import (
     TypeVersions,
 )
 from wire.x73.specializations import Specialization
-from wire.x73.times import decode_absolute, encode_absolute
+from wire.x73.times import encode_absolute
 
 _NO_SYNC = 7936
 """MDC_TIME_SYNC_NONE."""
 _CENTISECONDS = 1
-_SERIAL, _FIRMWARE = 1, 5
+_SERIAL = 1
 
 
 def mds_attributes(
@@ -76,36 +74,3 @@ def _even(text: str) -> bytes:
     """Printable ASCII of an even size (A.3.1)."""
     raw = text.encode("ascii", "replace")
     return raw + b" " * (len(raw) % 2)
-
-
-def describe_mds(attributes: Mapping[int, bytes]) -> dict[str, str]:
-    """The MDS for a technician: what can be read, and nothing else; agents leave much of it empty."""
-    described: dict[str, str] = {}
-    try:
-        model = SystemModel.decode(attributes.get(Attr.ID_MODEL, b""))
-        described["manufacturer"] = _text(model.manufacturer)
-        described["model"] = _text(model.model_number)
-    except DecodeError:
-        pass
-    try:
-        for entry in ProductionSpec.decode(attributes.get(Attr.ID_PROD_SPECN, b"")).entries:
-            name = {_SERIAL: "serial number", _FIRMWARE: "firmware revision"}.get(entry.spec_type)
-            if name is not None:
-                described[name] = _text(entry.spec)
-    except DecodeError:
-        pass
-    try:
-        versions = TypeVersions.decode(attributes.get(Attr.SYS_TYPE_SPEC_LIST, b"")).versions
-        described["specializations"] = ", ".join(str(each.type) for each in versions)
-    except DecodeError:
-        pass
-    try:
-        time = decode_absolute(attributes.get(Attr.TIME_ABS, b""))
-        described["clock"] = time.isoformat() if time.known else "not set"
-    except DecodeError:
-        pass
-    return {name: text for name, text in described.items() if text}
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("ascii", "replace").rstrip("\0 ")

@@ -58,7 +58,7 @@ from wire.x73.events import (
 )
 from wire.x73.manager import MAX_UNCONFIRMED, Manager
 from wire.x73.mder import Tolerance
-from wire.x73.mds import describe_mds, mds_attributes
+from wire.x73.mds import mds_attributes
 from wire.x73.reports import ConfigReport, ObservationFixed, ObservationVar, ReportFixed, ReportVar
 from wire.x73.session import SessionError, Waits
 from wire.x73.specializations import OXIMETER_0190, SCALE_05DC, SPECIALIZATIONS
@@ -493,7 +493,7 @@ def test_an_agent_without_a_time_says_that_it_wants_one_and_gets_it() -> None:
     pair = Joined(agent, Manager(MANAGER_ID))
     pair.connect()
     (read,) = only(AttributesRead, pair.of_manager)
-    assert (read.wants_time, read.settable, describe_mds(read.attributes)["clock"]) == (True, True, "not set")
+    assert (read.wants_time, read.settable, read.attributes[Attr.TIME_ABS]) == (True, True, bytes(8))
     pair.of_manager += pair.manager.set_time(CLOCK, NOW)
     pair.run()
     assert [CLOCK.isoformat()[:-5]] == [e.time.isoformat() for e in only(TimeSet, pair.of_agent) if e.time]

@@ -2,11 +2,14 @@
 
 import pytest
 
+from tests.wire.agents import mds, report
 from tests.wire.x73.support import AGENT_ID, CLOCK
+from wire.decoding import information_of, specializations_of
 from wire.nomenclature import UCUM
 from wire.x73.codes import Attr
 from wire.x73.dim import Configuration
-from wire.x73.mds import describe_mds, mds_attributes
+from wire.x73.evidence import mds_of
+from wire.x73.mds import mds_attributes
 from wire.x73.specializations import BY_NAME, SPECIALIZATIONS, STANDARD, Specialization
 from wire.x73.units import EXTRA, ucum
 
@@ -59,17 +62,16 @@ def test_the_mds_says_what_a_technician_reads() -> None:
         serial="0042",
         clock=CLOCK,
     )
-    assert describe_mds({each.id: each.value for each in attributes}) == {
-        "manufacturer": "Maker",
-        "model": "Model 7",
-        "serial number": "0042",
-        "specializations": "4117",
-        "clock": "2026-11-21T19:33:46.5",
-    }
+    said = report(b"\0", 0x0190, mds(*attributes))
+    information = information_of(said)
+    assert (information.manufacturer, information.model, information.serial) == ("Maker", "Model 7", "0042")
+    assert [code & 0xFFFF for code, _ in specializations_of(said)] == [4117]
+    shown = mds_of(said).clock(base_offset=False)
+    assert shown is not None
+    assert shown[0].isoformat() == "2026-11-21T19:33:46.5"
     for each in attributes:
         if each.id in (Attr.ID_MODEL, Attr.ID_PROD_SPECN):
             assert len(each.value) % 2 == 0
-    assert describe_mds({}) == {}
 
 
 def test_what_open_nomenclature_files_do_not_agree_on_is_not_claimed() -> None:
