@@ -15,9 +15,9 @@ KEYS = frozenset({"adapter", "count", "device", "error", "fault", "kind", "reaso
 class Log:
     """Writes events to one stream; `person` and `device` are the scenario's own names for them."""
 
-    def __init__(self, stream: TextIO | None = None, *, json_lines: bool | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else sys.stderr
-        self._json = json_lines if json_lines is not None else not self._stream.isatty()
+        self._json = not self._stream.isatty()
 
     def __call__(self, event: str, **fields: object) -> None:
         if unknown := fields.keys() - KEYS:

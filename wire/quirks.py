@@ -33,18 +33,12 @@ class Quirk(NamedTuple):
     session and only where it is so many seconds off; `none`: never; empty: as with any other device."""
     settle_ms: int = 0
     """Wait so long before the clock is written, and again before subscribing."""
-    disconnect_after_clock: bool = False
-    """The session that bonds ends when the clock is written and the subscription stands: this completes the pairing."""
     quiet_s: float = 0
     """The session ends so long after the last value; 0: after the hub's own time."""
-    unsubscribe: bool = False
-    """Notifications are switched off before the disconnect: BlueZ remembers them, this device does not."""
     ignore_after_s: float = 0
     """After a session it goes on advertising and has nothing to say: do not connect for so long."""
     bond: str = "keep"
     """`drop`: it keeps one peer, and its bond is good for one session."""
-    records: str = ""
-    """`racp`: what it stores is asked for by sequence number."""
     measures: tuple[int | bytes, ...] = ()
     """Characteristics of its own with measurements, to subscribe to beside the standard ones."""
 
@@ -81,9 +75,7 @@ QUIRKS: Final[tuple[Quirk, ...]] = (
         services=(AND_WEIGHT_SERVICE,),
         clock="write-2a08",
         settle_ms=100,
-        disconnect_after_clock=True,
         quiet_s=2,
-        unsubscribe=True,
         ignore_after_s=40,
         measures=(AND_WEIGHT,),
         evidence="weliem/blessed-bluez testapp BluetoothHandler.java: end of pairing, 2 s, 40 s, notifications off;"
@@ -101,7 +93,6 @@ QUIRKS: Final[tuple[Quirk, ...]] = (
         names=("BLESmart_",),
         clock="write-if-off-by:600",
         bond="drop",
-        records="racp",
         evidence="weliem/blessed-android BluetoothHandler.java: the clock; StanfordSpezi/SpeziDevices SpeziOmron: names,"
         " records by sequence number; reference protocol.md 8: one peer, one session a bond",
     ),

@@ -22,9 +22,7 @@ def test_an_and_cuff_is_given_the_time_and_left_alone_after_its_session() -> Non
     expected = {
         "clock": "write-2a08",
         "settle_ms": 100,
-        "disconnect_after_clock": True,
         "quiet_s": 2,
-        "unsubscribe": True,
         "ignore_after_s": 40,
         "measures": (AND_WEIGHT,),
     }
@@ -48,11 +46,11 @@ def test_an_and_firmware_that_is_quick_to_answer_is_waited_for_40_ms(firmware: s
     [
         (
             "BLESmart_00000480EF66214013B0",
-            {"clock": "write-if-off-by:600", "bond": "drop", "records": "racp"},
+            {"clock": "write-if-off-by:600", "bond": "drop"},
         ),
         (
             "BLEsmart_00000480EF66214013B0",
-            {"clock": "write-if-off-by:600", "bond": "drop", "records": "racp"},
+            {"clock": "write-if-off-by:600", "bond": "drop"},
         ),
         ("Nonin3230_502644853", {"measures": (NONIN_OXIMETRY,)}),
         ("TAIDOC TD1241", {"ignore_after_s": 40}),
