@@ -16,7 +16,7 @@ from edge import listing, status
 from edge.ble import pairing
 from edge.ble.pair_texts import TEXTS, kind_in
 from edge.bluez import Bluez, BluezError
-from edge.cli import CONFIGURATION, IO, NOT_PERMITTED, UNAVAILABLE, USAGE
+from edge.cli import CONFIGURATION, IO, NOT_PERMITTED, UNAVAILABLE, USAGE, Failed
 from edge.config import Config
 from edge.listing import Paired, text_of
 from edge.log import address_hash
@@ -38,15 +38,6 @@ _STATUSES: Final = {
     "not-listed": USAGE,
 }
 """What is not here is 69: it is not there, or does not do it now."""
-
-
-class Failed(Exception):  # noqa: N818  it is what `edge.cli` says in its own way
-    """A line for the user, and an exit status."""
-
-    def __init__(self, status_: int, line: str) -> None:
-        super().__init__(line)
-        self.status = status_
-        self.line = line
 
 
 def devices(config: Config, options: argparse.Namespace) -> None:
