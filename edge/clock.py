@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from wire.evidence import Clock, ClockState
+from wire.clock import Clock, ClockState
 
 BUILD_US: Final = 1_790_812_800_000_000
 """2026-10-01T00:00Z, before this version was released: a wall clock that is earlier was never set."""

@@ -8,7 +8,6 @@ wrong, and what is right. Unknown keys are faults: a misspelt `idle_timout_s` th
 hub that says so.
 """
 
-import ipaddress
 import os
 import re
 import stat
@@ -487,6 +486,8 @@ def _meant(name: str, names: tuple[str, ...]) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches it; a name other than localhost may be anything."""
+    import ipaddress  # noqa: PLC0415  not for a hub with TLS
+
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -5,8 +5,8 @@ half a key, nor with a second one.
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -21,8 +21,7 @@ from wire.cose import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(NamedTuple):
     """What others need to know of the hub: its public key, and how messages name it."""
 
     kid: bytes

@@ -4,7 +4,7 @@
 2. (epoch, seq) never names two readings. `seq` rises by one from 1; `base`, the highest confirmed one, is kept after
    the readings are gone. An epoch is 8 random bytes; it is new with a new store, and whenever something says that
    this store is not what it was: damage, another hub id, a bridge that knows readings which this store does not.
-3. The chain (`wire.batch.chain`) is kept beside each reading and made again at each use, so that damage which SQLite
+3. The chain (`wire.sealing.chain`) is kept beside each reading and made again at each use, so that damage which SQLite
    cannot see is seen before it is signed.
 4. Only `confirm` deletes, only below what was confirmed, and only if the bridge's chain has the same value as ours at
    that place. A deletion may be forgotten in a power cut (the reading goes twice, and the bridge knows it), so it
@@ -36,7 +36,8 @@ from edge.store import (
     Recalled,
     WentBack,
 )
-from wire import batch
+from wire import sealing
+from wire.items import MAX_READING_BYTES
 
 __all__ = [
     "Alarm",
@@ -161,13 +162,13 @@ class Outbox:
         return self._at.head + 1
 
     def put(self, encoded: bytes) -> int:
-        """Store one reading (`wire.batch.encode_reading`), durably, and give its number."""
+        """Store one reading (`wire.reading.encode_reading`), durably, and give its number."""
         return self.put_many((encoded,))[0]
 
     def put_many(self, encoded: Sequence[bytes]) -> range:
         """Store readings in order, all or none, with one sync."""
         for each in encoded:
-            if not 0 < len(each) <= batch.MAX_READING_BYTES:
+            if not 0 < len(each) <= MAX_READING_BYTES:
                 raise ValueError(f"an encoded reading of {len(each)} bytes")
         return self._mending(lambda: self._put_many(encoded))
 
@@ -183,7 +184,7 @@ class Outbox:
         """Remember the highest record of a device's service that was there when all were."""
         self._mending(lambda: self._mark(source, mark))
 
-    def pending(self, first: int, limit: int = batch.MAX_READINGS) -> Pending | None:
+    def pending(self, first: int, limit: int = sealing.MAX_READINGS) -> Pending | None:
         """The run of readings from `first`, or the oldest if that is later, that fits one batch; None if there is none."""
         return self._mending(lambda: self._pending(first, limit))
 
@@ -240,11 +241,11 @@ class Outbox:
             return None
         previous = chain = self._chain_after(first - 1)
         for expected, (seq, stored, encoded) in enumerate(rows, first):
-            chain = batch.chain(chain, encoded) if type(encoded) is bytes else b""
+            chain = sealing.chain(chain, encoded) if type(encoded) is bytes else b""
             if (seq, stored) != (expected, chain):
                 raise Damaged(f"reading {expected} is not as it was stored")
         readings = [encoded for _, _, encoded in rows]
-        count = batch.count_that_fit(readings)
+        count = sealing.count_that_fit(readings)
         return Pending(
             epoch=at.epoch, first=first, previous=previous, oldest=at.base + 1, readings=tuple(readings[:count])
         )
@@ -268,19 +269,19 @@ class Outbox:
     def _renew_epoch(self, cause: str, detail: str) -> None:
         at = self._at
         count = at.head - at.base
-        chain = batch.GENESIS
+        chain = sealing.GENESIS
         with store.transaction(self._connection):
             for seq, old in zip(range(1, count + 1), range(at.base + 1, at.head + 1), strict=True):
                 # Downwards and in ascending order, so a row never lands on one that is still to be moved.
                 encoded = store.reading(self._connection, old)
-                chain = batch.chain(chain, encoded)
+                chain = sealing.chain(chain, encoded)
                 self._connection.execute(
                     "UPDATE reading SET seq = ?, chain = ?, crc = ? WHERE seq = ?",
                     (seq, chain, store.crc(seq, encoded), old),
                 )
             self._connection.execute(
                 "UPDATE state SET hub = ?, epoch = ?, born = ?, base = 0, base_chain = ?",
-                (self._hub, _new_epoch(), cause, batch.GENESIS),
+                (self._hub, _new_epoch(), cause, sealing.GENESIS),
             )
             self._add_alarm(self._connection, cause, f"{count} readings begin a new epoch. {detail}".rstrip())
         self._at = store.position(self._connection)
@@ -373,9 +374,9 @@ class Outbox:
         with closing(store.create(self._new_path, self._max_bytes)) as connection, store.transaction(connection):
             connection.execute(
                 "INSERT INTO state (one, hub, epoch, born, base, base_chain) VALUES (1, ?, ?, ?, 0, ?)",
-                (self._hub, _new_epoch(), cause, batch.GENESIS),
+                (self._hub, _new_epoch(), cause, sealing.GENESIS),
             )
-            connection.executemany(_INSERT_READING, _rows(1, batch.GENESIS, readings))
+            connection.executemany(_INSERT_READING, _rows(1, sealing.GENESIS, readings))
             connection.executemany(_INSERT_ALARM, [(each.at_us, each.cause, each.detail) for each in alarms])
             if detail:
                 self._add_alarm(connection, cause, detail)
@@ -398,7 +399,7 @@ class Outbox:
 def _rows(first: int, previous: bytes, readings: Sequence[bytes]) -> list[tuple[int, bytes, int, bytes]]:
     rows = []
     for seq, encoded in enumerate(readings, first):
-        previous = batch.chain(previous, encoded)
+        previous = sealing.chain(previous, encoded)
         rows.append((seq, previous, store.crc(seq, encoded), encoded))
     return rows
 

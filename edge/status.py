@@ -20,8 +20,7 @@ from typing import Any, Final, TypeAlias
 
 from edge.log import event
 from edge.outbox import OutboxStats
-from wire.batch import parse_reading
-from wire.evidence import Clock
+from wire.clock import Clock
 
 Document: TypeAlias = dict[str, Any]
 """What `status --json` prints (docs/hub.md). Ages are in seconds; null is not known, or never."""
@@ -51,6 +50,8 @@ def _waiting_s(encoded: bytes | None, now: Clock) -> float | None:
     """How long a reading has waited: by the monotonic clock if it came in this boot, else by the wall clock."""
     if encoded is None:
         return None
+    from wire.reading import parse_reading  # noqa: PLC0415  not before somebody asks: a hub that starts has else to do
+
     received = parse_reading(encoded).received
     elapsed_us = now.mono_us - received.mono_us if received.boot == now.boot else now.wall_us - received.wall_us
     return round(max(elapsed_us, 0) / 1_000_000, 1)

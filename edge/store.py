@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
-from wire.batch import MAX_INTEGER
+from wire.items import MAX_INTEGER
 
 Connection: TypeAlias = sqlite3.Connection
 

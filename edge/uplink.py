@@ -12,17 +12,19 @@ once per cause and hour, and never for an epoch that was renewed and not accepte
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from edge import mqtt
 from edge.clock import SystemClock
 from edge.mqtt import Acknowledged, Broker, Closed, Connection, LinkError, Message, Subscribed
 from edge.outbox import Outbox, OutboxFull, Pending, WentBack
 from edge.window import RECEIPT_TIMEOUT_S, Answer, Sent, Verdict, Window
-from wire import batch, topics
+from wire import sealing, topics
 from wire.cose import PublicKey, Signer, thumbprint
 from wire.errors import EnvelopeError, Refusal
-from wire.receipt import VerifiedReceipt, open_receipt
+
+if TYPE_CHECKING:
+    from wire.receipt import VerifiedReceipt
 
 Field: TypeAlias = str | int | float | bool | None
 OnEvent: TypeAlias = Callable[[str, Mapping[str, Field]], None]
@@ -242,7 +244,7 @@ class Uplink:
                 self._broker_refuses = f"the broker takes no packet above {self._packet_bytes} bytes"
                 return
             sealed = self._clock.now()
-            envelope = batch.seal_batch(
+            envelope = sealing.seal_batch(
                 hub=self._hub,
                 epoch=pending.epoch,
                 first=pending.first,
@@ -259,7 +261,7 @@ class Uplink:
                     number=number,
                     first=pending.first,
                     last=last,
-                    digest=batch.digest(envelope),
+                    digest=sealing.digest(envelope),
                     at=now,
                     mono_us=sealed.mono_us,
                 )
@@ -301,6 +303,8 @@ class Uplink:
                 raise LinkError(event.reason, event.code)
 
     def _message(self, message: Message, now: float) -> None:
+        from wire.receipt import open_receipt  # noqa: PLC0415  not before the first batch has left
+
         try:
             receipt = open_receipt(message.payload, self._known_key)
         except EnvelopeError as error:
@@ -324,7 +328,7 @@ class Uplink:
             return
         self._follow(self._window.receipt(receipt, now, confirmed=confirmed), receipt, now)
 
-    def _confirm(self, receipt: VerifiedReceipt) -> int:
+    def _confirm(self, receipt: "VerifiedReceipt") -> int:
         """Let the outbox delete what the receipt's position covers."""
         if receipt.epoch is None or receipt.next is None or receipt.chain is None:
             return 0
@@ -334,7 +338,7 @@ class Uplink:
             self._event("readings_confirmed", count=confirmed, next=receipt.next)
         return confirmed
 
-    def _follow(self, answer: Answer, receipt: VerifiedReceipt, now: float) -> None:
+    def _follow(self, answer: Answer, receipt: "VerifiedReceipt", now: float) -> None:
         if answer.batch is not None:
             self._clock.trust(
                 receipt.time_us, sent_mono_us=answer.batch.mono_us, received_mono_us=self._clock.now().mono_us

@@ -16,11 +16,13 @@ Times are seconds of one monotonic clock. Sequence numbers are those of one epoc
 """
 
 from enum import Enum, auto
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from wire.batch import MAX_READINGS
 from wire.errors import Refusal
-from wire.receipt import VerifiedReceipt
+from wire.sealing import MAX_READINGS
+
+if TYPE_CHECKING:
+    from wire.receipt import VerifiedReceipt
 
 RECEIPT_TIMEOUT_S: Final = 20.0
 """More than a bridge needs for a full window on a slow FHIR server."""
@@ -179,7 +181,7 @@ class Window:
         self.counters.nobody += 1
         self._hold(now, self._longer_pause(LONGEST_WITHOUT_BRIDGE_S))
 
-    def receipt(self, receipt: VerifiedReceipt, now: float, *, confirmed: int) -> Answer:
+    def receipt(self, receipt: "VerifiedReceipt", now: float, *, confirmed: int) -> Answer:
         """A receipt for this hub, after the outbox confirmed `confirmed` readings by it."""
         batch = next((each for each in self._sent if each.digest == receipt.digest), None)
         if receipt.refused not in _ANSWERS and batch is None:
@@ -243,7 +245,7 @@ class Window:
     # ---
 
     def _position(
-        self, position: int, now: float, batch: Sent | None, receipt: VerifiedReceipt, confirmed: int
+        self, position: int, now: float, batch: Sent | None, receipt: "VerifiedReceipt", confirmed: int
     ) -> Answer:
         earlier = self._sent[: self._sent.index(batch)] if batch else []
         lost = any(each.last >= position for each in earlier)

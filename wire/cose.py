@@ -13,10 +13,9 @@ What the caller owes: a `keys` that knows only keys it trusts for this content t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Final, NoReturn, Protocol, TypeAlias
+from typing import Final, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -68,16 +67,14 @@ class KeySigner:
         return r.to_bytes(32) + s.to_bytes(32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Opened(NamedTuple):
     """What the owner of `kid` signed."""
 
     payload: bytes
     kid: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unverified:
+class Unverified(NamedTuple):
     """An envelope of the right form, which anybody could have made."""
 
     content_type: str

@@ -3,11 +3,14 @@
 from typing import Final, NoReturn
 
 from wire import cbor
+from wire.clock import Clock, ClockState
 from wire.errors import EnvelopeError, Refusal
-from wire.evidence import Clock, ClockState
 
 MAX_INTEGER: Final = (1 << 53) - 1
 """Every integer is exact in JSON and SQLite. In microseconds it is the year 2255, later than Linux lets a clock be set."""
+MAX_READING_BYTES: Final = 64 * 1024 - 512
+"""What an envelope has room for. The parts of a GATT value and of a frame are never longer together, an APDU with its
+context can be."""
 
 _NULL: Final = b"\xf6"
 _STATES: Final = {state.value: state for state in ClockState}

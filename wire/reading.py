@@ -21,7 +21,17 @@ from wire.evidence import (
     SerialContext,
     SerialFrame,
 )
-from wire.items import decode_clock, encode_clock, integer, malformed, need, octets, text, uint
+from wire.items import (
+    MAX_READING_BYTES,
+    decode_clock,
+    encode_clock,
+    integer,
+    malformed,
+    need,
+    octets,
+    text,
+    uint,
+)
 
 MAX_VALUE_BYTES: Final = 512
 """The longest attribute value (Bluetooth Core, Vol 3, Part F, 3.2.9)."""
@@ -39,9 +49,6 @@ MAX_FORMAT: Final = 255
 MAX_FRAME_BYTES: Final = 512
 """A serial device's longest frame is under 100 bytes; no format yet to come needs more than an attribute value."""
 MAX_SERIAL_CONTEXT: Final = 4
-MAX_READING_BYTES: Final = 64 * 1024 - 512
-"""What an envelope has room for. The parts of a GATT value and of a frame are never longer together, an APDU with its
-context can be."""
 
 _KEYS: Final = frozenset(range(1, 6))
 _KEYS_WITH_CONTEXT: Final = frozenset(range(1, 7))

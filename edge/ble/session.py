@@ -30,10 +30,10 @@ from edge.intake import Intake
 from edge.log import event
 from edge.outbox import OutboxError
 from edge.store import Recalled
-from wire.batch import encode_reading
 from wire.evidence import Clock, Context, Device, Reading
 from wire.ghs_segments import Segments
 from wire.quirks import Quirk, quirk_for
+from wire.reading import encode_reading
 from wire.services import BATTERY_LEVEL, CLOCK, DEVICE_INFORMATION, RACP, SERVICES, short_uuid
 
 CONTEXT_S: Final = 6.0

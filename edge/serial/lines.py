@@ -24,10 +24,10 @@ from edge.collects import DeviceState
 from edge.intake import Intake
 from edge.log import address_hash, event
 from edge.serial.port import Framing, PortError, SerialPort
-from wire.batch import encode_reading
 from wire.errors import DecodeError
 from wire.evidence import Clock, ClockState, Device, SerialContext, SerialFrame
 from wire.measurement import DeviceTime
+from wire.reading import encode_reading
 from wire.serial import (
     FORMAT_NUMBERS,
     Frame,

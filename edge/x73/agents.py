@@ -25,9 +25,9 @@ from edge.x73.association import Habits, Told
 from edge.x73.known import KnownConfigurations
 from edge.x73.pump import Associations
 from edge.x73.segments import Memory, Portions
-from wire.batch import encode_reading
 from wire.errors import EnvelopeError
 from wire.evidence import AgentReport, Clock, ClockState, Device
+from wire.reading import encode_reading
 from wire.x73.apdu import AssociateResult, PhdAssociation
 from wire.x73.events import SegmentData
 from wire.x73.session import Waits

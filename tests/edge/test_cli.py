@@ -428,3 +428,11 @@ def test_a_command_imports_only_what_it_needs(arguments: list[str], never: list[
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_hub_loads_neither_radio_nor_readings_nor_receipts_before_its_first_batch_has_left() -> None:
+    program = "import sys, edge.hub; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "wire.sealing" in loaded
+    assert loaded & {"bleak", "dbus_fast", "wire.evidence", "wire.reading", "wire.receipt", "wire.gatt"} == set()

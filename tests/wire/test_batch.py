@@ -31,10 +31,11 @@ from tests.wire.envelopes import (
     sealed_again,
     sealed_batch,
 )
-from wire import batch, cbor, cose
+from wire import batch, cbor, cose, sealing
 from wire.batch import (
     GENESIS,
     MAX_INTEGER,
+    MAX_READING_BYTES,
     HubKey,
     VerifiedBatch,
     VerifiedReading,
@@ -64,7 +65,6 @@ from wire.reading import (
     MAX_APDU_BYTES,
     MAX_CONFIGURATION_BYTES,
     MAX_FRAME_BYTES,
-    MAX_READING_BYTES,
 )
 from wire.receipt import Receipt, seal_receipt
 from wire.x73.apdu import MAX_APDU
@@ -355,7 +355,7 @@ def test_all_of_an_envelope_but_its_readings_is_within_the_room_kept_for_it() ->
         sealed=LARGEST.received,
         signer=HUB_SIGNER,
     )
-    assert len(envelope) - len(encoded) + 5 <= batch._BATCH_OVERHEAD_BYTES
+    assert len(envelope) - len(encoded) + 5 <= sealing._BATCH_OVERHEAD_BYTES
 
 
 def test_nothing_fits_of_nothing() -> None:

@@ -168,5 +168,5 @@ def test_the_document_names_the_content_types_and_bounds_of_the_code() -> None:
     assert f"(0..{reading_codec.MAX_AGENT_CONTEXT_BYTES})" in DOCUMENT
     assert f"(1..{reading_codec.MAX_FRAME_BYTES})" in DOCUMENT
     assert f"1*{reading_codec.MAX_SERIAL_CONTEXT} serial-context" in DOCUMENT
-    assert f"{reading_codec.MAX_READING_BYTES:,} bytes" in DOCUMENT
+    assert f"{batch.MAX_READING_BYTES:,} bytes" in DOCUMENT
     assert f"{cose.MAX_ENVELOPE_BYTES:,} bytes" in DOCUMENT
