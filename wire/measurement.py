@@ -143,7 +143,10 @@ def calendar_fault(*, year: int, month: int, day: int, hour: int, minute: int, s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """A run of equidistant samples: value = origin + factor * datum (FHIR SampledData)."""
+    """A run of equidistant samples: value = origin + factor * datum (FHIR SampledData).
+
+    `dimensions` samples, such as three of an acceleration, are of one moment and follow each other in `data`.
+    """
 
     origin: Decimal
     unit: str
@@ -152,6 +155,7 @@ class Samples:
     factor: Decimal = Decimal(1)
     lower: Decimal | None = None
     upper: Decimal | None = None
+    dimensions: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ MAX_COMPONENTS: Final = 64
 MAX_SUPPLEMENTAL: Final = 64
 MAX_STATUSES: Final = 64
 MAX_SAMPLES: Final = 100_000
+MAX_DIMENSIONS: Final = 255
 
 ABSENT_REASONS: Final = frozenset(
     {
@@ -65,7 +66,7 @@ _FIELDS: Final = frozenset(
     }
 )
 _OF_A_STREAM: Final = _FIELDS | {"agent"}
-_SAMPLES_FIELDS: Final = frozenset({"origin", "factor", "unit", "period_ms", "lower", "upper", "data"})
+_SAMPLES_FIELDS: Final = frozenset({"origin", "factor", "unit", "period_ms", "lower", "upper", "dimensions", "data"})
 
 _MAX_CODE: Final = 0xFFFF_FFFF
 _MAX_USER: Final = 0xFE
@@ -150,6 +151,8 @@ def _written_samples(samples: Samples) -> dict[str, object]:
         written["lower"] = str(samples.lower)
     if samples.upper is not None:
         written["upper"] = str(samples.upper)
+    if samples.dimensions != 1:
+        written["dimensions"] = samples.dimensions
     written["data"] = [datum.value if isinstance(datum, Special) else str(datum) for datum in samples.data]
     return written
 
@@ -273,7 +276,12 @@ def _samples(place: Place) -> Samples:
         factor=_decimal(members["factor"]) if "factor" in members else Decimal(1),
         lower=_optional(members, "lower", _decimal),
         upper=_optional(members, "upper", _decimal),
+        dimensions=_optional(members, "dimensions", _dimensions) or 1,
     )
+
+
+def _dimensions(place: Place) -> int:
+    return place.integer(1, MAX_DIMENSIONS)
 
 
 def _datum(place: Place) -> Decimal | Special:

@@ -142,6 +142,7 @@ _NAMES: Final[Mapping[int | bytes, str]] = {
     0x2B36: "Blood Pressure Record",
     0x2B8B: "Live Health Observations",
     0x2BDD: "Stored Health Observations",
+    0x2BF1: "Observation Schedule Changed",
     0x2BF2: "Current Elapsed Time",
     0x2BF3: "Health Sensor Features",
     0x2BF4: "GHS Control Point",

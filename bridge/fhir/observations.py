@@ -298,7 +298,7 @@ def _sampled(samples: Samples, *, limits: bool = False) -> Resource:
         sampled["upperLimit"] = _number(samples.upper)
     if limits and (samples.lower is None or samples.upper is None):
         raise Untranslatable(Reason.UNREPRESENTABLE, "samples without limits inside a compound")
-    sampled["dimensions"] = 1
+    sampled["dimensions"] = samples.dimensions
     sampled["data"] = " ".join(map(_datum, samples.data))
     return sampled
 

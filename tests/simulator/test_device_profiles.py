@@ -1,6 +1,7 @@
 """The further kinds' encodings against bytes of real devices and of other implementations, or by hand from the services."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -155,13 +156,18 @@ def test_the_bridge_reads_what_the_device_wrote(kind: str) -> None:
             context=tuple(context),
         )
         numbers: list[tuple[int, str, str | None]] = []
+        waves: list[tuple[Decimal, ...]] = []
         for measurement in decode_reading(reading):
+            if measurement.samples is not None:
+                scale = measurement.samples
+                waves.append(tuple(scale.origin + scale.factor * Decimal(datum) for datum in scale.data))
             numbers += [
                 (part.code, str(part.value), part.unit)
                 for part in (measurement, *measurement.components)
                 if part.value is not None
             ]
         assert numbers == said(value)
+        assert waves == [other.samples for other in value.others if other.samples]
 
 
 def test_every_kind_and_every_fault_has_a_line_for_who_writes_a_scenario() -> None:

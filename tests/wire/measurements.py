@@ -41,6 +41,7 @@ samples = st.builds(
     factor=decimals,
     lower=st.none() | decimals,
     upper=st.none() | decimals,
+    dimensions=st.just(1) | st.integers(2, 255),
 )
 common = {
     "device_time": st.none() | device_times,

@@ -117,6 +117,7 @@ _DESCRIBERS: Final[Mapping[int, Callable[[bytes], dict[str, str | bool]]]] = {
     0x2AA9: cgm.describe_status,
     0x2AAA: cgm.describe_session_start,
     0x2AAB: cgm.describe_run_time,
+    0x2BF1: ghs.describe_schedule,
     0x2BF2: elapsed_time.describe_current,
     0x2BF3: ghs.describe_features,
     **dict.fromkeys(device_information.TEXTS, device_information.describe_text),

@@ -4,26 +4,34 @@ An observation says by itself what it is, in which unit and when: class, length,
 the value. A bundle holds several, which take from it what they do not say themselves. Codes are whole MDC codes, units
 are terms of partition 4; a unit without a UCUM one is kept as an annotation with its code.
 
-Told are numbers, coded values and compounds of both. Strings, sample arrays, state and event masks and TLVs are read
-to their last byte and reported as `unsupported`: strings and TLVs have no place in a `Measurement`, and of the other
-two no public source says whether a sample is signed, or which end the bits are counted from. The evidence keeps them.
-Of the header, what derives from what, object ids and the duration have no place in a `Measurement` either.
+Told are numbers, coded values, events, samples, and compounds of numbers and codes. The rest is read to its last byte:
+
+- A string is reported `as-text`, like a 20601 agent's: a `Measurement` has no place for what it says.
+- State and event masks are reported `unsupported`. HL7's PHD guide says what the three masks mean (a bit is reported if it
+  is supported and is a state, or an event that is set), and no public source which end of them bit 0 is.
+- TLVs are `unsupported`, and samples inside a compound: PHD wants limits of those, which GHS does not tell.
+
+The evidence keeps them all. Of the header, what derives from what, object ids and the duration have no place in a
+`Measurement` either.
 
 A message longer than one notification comes in segments; `wire.ghs_segments` joins them before they are evidence.
 
 Layout: GHSS 1.0 as in Realtek's ghss_gatt_svc.h and ST's STM32WBA-BLE-GenericHealthSensor ghs_app.c, which agree in all
-but what a length counts: ST's count what follows the length, and so did Philips' client and server of the drafts.
+but what a length counts (ST's counts what follows it, and so did Philips' client and server of the drafts) and the count
+of samples. Samples are unsigned and little-endian, as ST's web client and Philips' client read them; a value is offset +
+scale factor * sample, and the samples of one period are the dimensions of one moment (PHD 2.0, PhdRtsaObservation).
 """
 
-from struct import Struct
+from decimal import Decimal
+from struct import Struct, unpack
 from typing import Final, TypeAlias
 
 from wire.errors import DecodeError
 from wire.gatt.elapsed_time import read_elapsed_time
 from wire.gatt.reader import Reader
-from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Special
+from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Samples, Special
 from wire.nomenclature import UCUM, refid
-from wire.numbers import decode_float
+from wire.numbers import decode_float, shifted
 
 _NUMERIC: Final = 1
 _DISCRETE: Final = 2
@@ -47,9 +55,13 @@ _DERIVED_FROM: Final = 0x0080
 _MEMBER_OF: Final = 0x0100
 _TLVS: Final = 0x0200
 
-_PLAIN: Final = Struct("<IHI").unpack
-_PLAIN_BYTES: Final = 12
+_CLASS_LENGTH_FLAGS: Final = Struct("<BHH").unpack
+_PLAIN: Final = Struct("<BHH").pack(_NUMERIC, 12, _TYPE)
+"""How an observation begins that is type, unit and number: what bundles are made of."""
+_TYPE_UNIT_VALUE: Final = Struct("<IHI").unpack
 _UNIT_AND_VALUE: Final = Struct("<HI").unpack
+_SAMPLE: Final = {1: "B", 2: "H", 4: "I"}
+"""Of so many bytes; what `struct` calls it."""
 
 _WHOLE: Final = 0x03
 _USER_UNKNOWN: Final = 0xFF
@@ -114,6 +126,23 @@ def describe_features(value: bytes) -> dict[str, str | bool]:
     return described
 
 
+def describe_schedule(value: bytes) -> dict[str, str | bool]:
+    """Observation Schedule Changed (2BF1): how long a type of observation is measured, and how often it is told."""
+    reader = Reader(value)
+    code = _code(reader, "observation type")
+    period, interval = reader.float32("measurement period"), reader.float32("update interval")
+    reader.end()
+    return {
+        "observation": refid(code) or str(code),
+        "measurement period": _seconds(period),
+        "update interval": _seconds(interval),
+    }
+
+
+def _seconds(number: Decimal | Special) -> str:
+    return number.absent if isinstance(number, Special) else f"{number} s"
+
+
 def _message(value: bytes) -> Reader:
     reader = Reader(value)
     header = reader.u8("segmentation header")
@@ -125,15 +154,14 @@ def _message(value: bytes) -> Reader:
 def _observation(reader: Reader, around: _Header, *, bundled: bool) -> tuple[Measurement, ...]:
     at = reader.offset
     raw = reader.take(5, "observation header")
-    kind, length, flags = raw[0], raw[1] | raw[2] << 8, raw[3] | raw[4] << 8
-    if kind not in CLASSES or (bundled and kind == _BUNDLE):
-        raise DecodeError(f"no observation class {kind} here", at)
-    if kind == _NUMERIC and flags == _TYPE and length == _PLAIN_BYTES:
-        # What bundles are made of: type, unit and number, read at once.
-        code, unit, number = _PLAIN(reader.take(10, "numeric observation"))
+    if raw == _PLAIN:
+        code, unit, number = _TYPE_UNIT_VALUE(reader.take(10, "numeric observation"))
         if not code:
             raise DecodeError("observation type 0 is no MDC code", at + 5)
         return (_number(code, unit, number, around),)
+    kind, length, flags = _CLASS_LENGTH_FLAGS(raw)
+    if kind not in CLASSES or (bundled and kind == _BUNDLE):
+        raise DecodeError(f"no observation class {kind} here", at)
     end = at + 3 + length
     header = _header(reader, flags, around) if flags else around
     if kind == _BUNDLE:
@@ -141,7 +169,7 @@ def _observation(reader: Reader, around: _Header, *, bundled: bool) -> tuple[Mea
         for _ in range(reader.u8("count of observations")):
             found += _observation(reader, header, bundled=True)
     else:
-        found = (_value(reader, kind, header),)
+        found = (_value(reader, kind, header, end),)
     if reader.offset != end:
         raise DecodeError(f"an observation of {length} bytes does not fit its fields", at + 1)
     return found
@@ -174,14 +202,15 @@ def _header(reader: Reader, flags: int, around: _Header) -> _Header:
     return code, time, clock_set, status, user, supplemental
 
 
-def _value(reader: Reader, kind: int, header: _Header) -> Measurement:
+def _value(reader: Reader, kind: int, header: _Header, end: int | None) -> Measurement:
+    """The value, which goes on to `end`: unknown inside a compound."""
     code, time, clock_set, status, user, supplemental = header
     if code is None:
         raise DecodeError("an observation without a type", reader.offset)
     if kind == _NUMERIC:
         unit, raw = _UNIT_AND_VALUE(reader.take(6, "unit and value"))
         return _number(code, unit, raw, header)
-    absent = coded = None
+    absent = coded = samples = None
     parts: tuple[Measurement, ...] = ()
     if kind == _DISCRETE:
         coded = _code(reader, "coded value")
@@ -193,6 +222,11 @@ def _value(reader: Reader, kind: int, header: _Header) -> Measurement:
         parts = tuple(_component(reader) for _ in range(reader.u8("count of components")))
         if not parts:
             raise DecodeError("a compound without components", at)
+    elif kind == _SAMPLES:
+        samples = _samples(reader, end)
+    elif kind == _STRING:
+        reader.take(reader.u16("length of the string"), "string")
+        absent = "as-text"
     else:
         _skip(reader, kind)
         absent = "unsupported"
@@ -201,6 +235,7 @@ def _value(reader: Reader, kind: int, header: _Header) -> Measurement:
         absent=absent,
         coded=coded,
         components=parts,
+        samples=samples,
         device_time=time,
         clock_set=clock_set,
         status=status,
@@ -215,7 +250,7 @@ def _number(code: int, unit: int, raw: int, header: _Header) -> Measurement:
     return Measurement(
         code=code,
         value=number,
-        unit=None if isinstance(number, Special) else UCUM.get(_UNITS | unit) or _ucum(_UNITS | unit),
+        unit=None if isinstance(number, Special) else UCUM.get(_UNITS | unit) or _ucum(unit),
         device_time=time,
         clock_set=clock_set,
         status=status,
@@ -224,11 +259,37 @@ def _number(code: int, unit: int, raw: int, header: _Header) -> Measurement:
     )
 
 
-def _ucum(unit: int) -> str:
+def _ucum(term: int) -> str:
     # Rare units stand beside the 20601 codec, which no decoding of GATT loads otherwise.
     from wire.x73.units import ucum  # noqa: PLC0415
 
-    return ucum(unit)
+    return ucum(_UNITS | term)
+
+
+def _samples(reader: Reader, end: int | None) -> Samples:
+    at = reader.offset
+    unit = reader.u16("unit")
+    factor, origin, period_s = (reader.float32(what) for what in ("scale factor", "offset", "sample period"))
+    if isinstance(factor, Special) or isinstance(origin, Special) or isinstance(period_s, Special) or period_s <= 0:
+        raise DecodeError("samples without a scale or a period", at)
+    at = reader.offset
+    dimensions = reader.u8("samples per period")
+    size = reader.u8("bytes per sample")
+    # Realtek's and Philips' have four bytes, ST's ECG has one: never do both fit what the observation holds.
+    count = reader.u8("count of samples")
+    if end is None or size * count != end - reader.offset:
+        count |= reader.u24("count of samples") << 8
+    if size not in _SAMPLE or not dimensions or not count or count % dimensions:
+        raise DecodeError(f"{count} samples of {size} bytes, {dimensions} in a period", at)
+    raw = reader.take(size * count, "samples")
+    return Samples(
+        origin=origin,
+        factor=factor,
+        unit=_ucum(unit),
+        period_ms=shifted(period_s, 3),
+        dimensions=dimensions,
+        data=tuple(map(Decimal, unpack(f"<{count}{_SAMPLE[size]}", raw))),
+    )
 
 
 def _component(reader: Reader) -> Measurement:
@@ -237,22 +298,16 @@ def _component(reader: Reader) -> Measurement:
     kind = reader.u8("component class")
     if kind not in CLASSES or kind >= _COMPOUND:
         raise DecodeError(f"no component class {kind}", at)
-    part = _value(reader, kind, (code, *_NOTHING[1:]))
+    part = _value(reader, kind, (code, *_NOTHING[1:]), None)
     # A component has no components of its own: several events at once are one coded value only if there is one.
-    if part.components:
-        return part.components[0] if len(part.components) == 1 else Measurement(code=code, absent="unsupported")
-    return part
+    if len(part.components) == 1:
+        return part.components[0]
+    return Measurement(code=code, absent="unsupported") if part.components or part.samples else part
 
 
 def _skip(reader: Reader, kind: int) -> None:
     """Read a value that is not told to its end."""
-    if kind == _STRING:
-        reader.take(reader.u16("length of the string"), "string")
-    elif kind == _SAMPLES:
-        reader.take(2 + 4 + 4 + 4 + 1, "unit, scale, offset, period and samples per period")
-        size = reader.u8("bytes per sample")
-        reader.take(size * reader.u32("count of samples"), "samples")
-    elif kind == _STATES:
+    if kind == _STATES:
         reader.take(3 * reader.u8("size of the masks"), "masks")
     else:
         _skip_tlvs(reader)
@@ -266,13 +321,12 @@ def _skip_tlvs(reader: Reader) -> None:
         reader.take(length, "TLV value")
 
 
-def _codes(reader: Reader, what: str) -> list[int]:
+def _codes(reader: Reader, what: str) -> tuple[int, ...]:
     at = reader.offset
     count = reader.u8(what)
     if count > _MOST:
         raise DecodeError(f"{count} codes of {what}", at)
-    raw = reader.take(4 * count, what)
-    codes = [int.from_bytes(raw[place : place + 4], "little") for place in range(0, 4 * count, 4)]
+    codes = unpack(f"<{count}I", reader.take(4 * count, what))
     if 0 in codes:
         raise DecodeError(f"{what} 0 is no MDC code", at + 1)
     return codes

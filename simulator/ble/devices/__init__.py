@@ -10,7 +10,7 @@ from typing import Final
 
 from simulator.ble.devices.body import AANDD_SCALE, BODY_COMPOSITION, SCALE
 from simulator.ble.devices.glucose import CGM, METER, MOLAR_METER, PLAIN_CGM
-from simulator.ble.devices.health_sensor import HEALTH_SENSOR, STORING_HEALTH_SENSOR
+from simulator.ble.devices.health_sensor import HEALTH_SENSOR, STORING_HEALTH_SENSOR, WAVE_HEALTH_SENSOR
 from simulator.ble.devices.kind import Delivery, Habit, Kind, device_information, system_id
 from simulator.ble.devices.values import Measured, Moment, current_time, date_time
 from simulator.ble.devices.vital_signs import CUFF, FURTHER, OXIMETER, STRAP, THERMOMETER
@@ -38,7 +38,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         for kind in (
             OXIMETER, CUFF, SCALE, THERMOMETER, STRAP, METER, MOLAR_METER, CGM, PLAIN_CGM, BODY_COMPOSITION, *FURTHER,
             AANDD_SCALE,
-            HEALTH_SENSOR, STORING_HEALTH_SENSOR,
+            HEALTH_SENSOR, WAVE_HEALTH_SENSOR, STORING_HEALTH_SENSOR,
         )
     }
 )  # fmt: skip

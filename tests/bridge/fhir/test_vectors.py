@@ -59,7 +59,11 @@ def test_every_recorded_value_becomes_conformant_observations_or_has_a_reason() 
     assert set(reasons) <= {"nothing-to-report", "test-data", "device-time", "undecodable"}, reasons
 
 
-GHS = next(each.value for each in VECTORS if each.id == "st/ghs_bundle")
+def health_observation(name: str) -> bytes:
+    return next(each.value for each in VECTORS if each.id == name)
+
+
+GHS = health_observation("st/ghs_bundle")
 
 
 def test_a_health_observation_is_carried_over_by_the_sensors_elapsed_time() -> None:
@@ -85,3 +89,21 @@ def test_a_health_observation_of_a_clock_that_is_right_stands_in_utc() -> None:
     made = bundle([translate(reading(0x2B8B, value, context=(), received=clock()))])
     assert {each["effectiveDateTime"] for each in phd.observations(made)} == {"2026-11-21T09:30:00+00:00"}
     assert phd.time_stamps(made) == []
+
+
+def test_samples_of_a_health_sensor_are_sampled_data_and_what_has_no_place_there_says_why() -> None:
+    told = {
+        name: phd.observations(bundle([translate(reading(0x2B8B, health_observation(name), context=()))]))
+        for name in ("ours/ghs_samples", "ours/ghs_axes", "ours/ghs_string", "ours/ghs_tlvs")
+    }
+    (ecg,), (axes,), (text,), (tlvs,) = told.values()
+    assert ecg["valueSampledData"] == {
+        "origin": {"value": 2048, "unit": "mV", "system": "http://unitsofmeasure.org", "code": "mV"},
+        "period": 10,
+        "factor": 1612,
+        "dimensions": 1,
+        "data": "2041 2043 2037",
+    }
+    assert axes["valueSampledData"]["dimensions"] == 3
+    assert axes["valueSampledData"]["data"] == "0 2048 4294967295 1 2 3"
+    assert [each["dataAbsentReason"]["coding"][0]["code"] for each in (text, tlvs)] == ["as-text", "unsupported"]
