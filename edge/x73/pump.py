@@ -14,7 +14,7 @@ from edge.log import event
 from edge.x73.association import Association, Habits, SinkFailed
 from edge.x73.recording import FROM_AGENT, FROM_MANAGER, Recorder
 
-MAX_AGENTS: Final = 16
+MAX_AGENTS: Final = 32
 """Connections at a time: more agents than a home or a bench has."""
 MAX_READ: Final = 65_536
 """Bytes taken from a transport at a time: the largest APDU."""

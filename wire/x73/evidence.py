@@ -34,7 +34,7 @@ from wire.x73.dim import Configuration
 from wire.x73.events import by_id
 from wire.x73.mder import Struct, Tolerated
 from wire.x73.reports import ObservationVar, PersonScan, ScanReport, decode_info, decode_report
-from wire.x73.services import DataResponse, MdsTimeInfo, SegmentDataEvent, SegmentInfo
+from wire.x73.services import MdsTimeInfo, SegmentDataEvent, SegmentInfo, decode_response
 from wire.x73.specializations import STANDARD
 from wire.x73.times import decode_absolute, decode_base_offset, encode_absolute
 from wire.x73.understanding import Understanding, Understood
@@ -43,9 +43,6 @@ _COUNTERS: Final = ((Attr.TIME_REL, 4), (Attr.TIME_REL_HI_RES, 8))
 _CLOCKS: Final = (Attr.TIME_BO, Attr.TIME_ABS)
 _BO_TIME_SYNCED: Final = 0x0004
 """mds-time-state-bo-time-synced: HL7 PHD ASN1ToHL7, 68219.13."""
-_ARGUMENTS_AT: Final = 18
-_RESPONSE_BYTES: Final = 10
-"""Where the arguments of an action's answer begin in an APDU, and a data response's event-info in them."""
 # Any date will do: counters are decoded as if the MDS had been read then, and what differs from it is the distance.
 _READ: Final = datetime(2000, 1, 1)  # noqa: DTZ001  a wall clock without a zone, as absolute time is
 
@@ -238,9 +235,9 @@ def _event(apdu: bytes) -> tuple[int, ScanReport | SegmentDataEvent]:
         report = decode_report(message.event_type, message.handle, message.info, tolerated, EVENT_INFO_AT)
         return message.handle, report
     if isinstance(message, ActResult) and message.action_type == Action.DATA_REQUEST:
-        response = DataResponse.decode(message.args, tolerated, _ARGUMENTS_AT)
-        info_at = _ARGUMENTS_AT + _RESPONSE_BYTES
-        return message.handle, decode_report(response.event_type, message.handle, response.info, tolerated, info_at)
+        answered = decode_response(message, tolerated)
+        if answered is not None:
+            return message.handle, answered
     raise DecodeError("the APDU carries no report", 0)
 
 

@@ -17,7 +17,7 @@ from wire.x73.codes import LASTING, Attr
 from wire.x73.dim import HANDLE_MAPS, VALUE_MAP, Configuration, DimObject, read_all
 from wire.x73.mder import U32, Reader, Tolerance, Tolerated
 from wire.x73.reports import MapEntry, ObservationVar, PersonScan, ScanReport
-from wire.x73.services import SegmentEntryMap, SegmentStatics
+from wire.x73.services import SegmentElement, SegmentEntryMap, SegmentStatics
 from wire.x73.times import ABSOLUTE_BYTES, RELATIVE_TICK_US, decode_absolute, decode_base_offset, relative_to
 from wire.x73.values import CONTENTS, FRAMING, Content, Layout, Metric, measure
 
@@ -73,6 +73,20 @@ def _nearest(difference: int, wrap: int) -> int:
 
 
 _UNREADABLE: Final = DeviceTime(year=0, month=0, day=0, hour=0, minute=0, second=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rhythm:
+    """When entries without a time of their own were: a segment's start, and the sample period of it or its store."""
+
+    start: DeviceTime
+    period_ticks: int
+    first: int
+    """The number in the segment of the first entry here."""
+
+    def at(self, index: int) -> DeviceTime | None:
+        """When the entry with this number, counted from the first one here, was."""
+        return relative_to(self.start, 0, (self.first + index) * self.period_ticks * RELATIVE_TICK_US)
 
 
 class ReportDecoder:
@@ -246,10 +260,17 @@ class ReportDecoder:
         return group
 
     def _observe(
-        self, metric: Metric, reported: Mapping[int, bytes], at: int, person: int | None, out: list[Measurement]
+        self,
+        metric: Metric,
+        reported: Mapping[int, bytes],
+        at: int,
+        person: int | None,
+        out: list[Measurement],
+        otherwise: DeviceTime | None = None,
     ) -> None:
+        """Append what an observation says; `otherwise` is its time where it has none of its own."""
         metric.change(reported)
-        measured = measure(metric, reported, at, self._time_of(reported, at), person)
+        measured = measure(metric, reported, at, self._time_of(reported, at) or otherwise, person)
         if measured is not None:
             out.append(measured)
 
@@ -289,14 +310,17 @@ class ReportDecoder:
         *,
         statics: Iterable[SegmentStatics] = (),
         person: int | None = None,
+        rhythm: Rhythm | None = None,
         offset: int = 0,
     ) -> tuple[Measurement, ...]:
-        """The measurements in the entries of a PM-segment; `offset` is where these begin in the APDU."""
+        """The measurements in the entries of a PM-segment; `offset` is where these begin in the APDU.
+
+        `rhythm` dates the entries that have no time, neither before them nor in an element.
+        """
         common = {(each.object_class, each.type.code32): each.attributes for each in statics}
         metrics: list[tuple[Metric, Layout, int]] = []
         for element in entry_map.elements:
-            declared = self.configuration.by_handle.get(element.handle)
-            attributes = dict(declared.attributes) if declared is not None else {}
+            attributes = dict(self._declared(element))
             attributes[Attr.ID_TYPE] = element.type.encode()
             for each in common.get((element.object_class, element.type.code32), ()):
                 attributes[each.id] = each.value
@@ -309,13 +333,25 @@ class ReportDecoder:
             raise DecodeError("a segment whose entries have no elements", offset)
         if entry_map.header & ~_KNOWN_TIMES:
             raise DecodeError("a segment whose entries begin with something that nobody knows", offset)
+        index = 0
         while reader.remaining:
             stamps = self._entry_time(entry_map.header, reader)
+            otherwise = None if stamps or rhythm is None else rhythm.at(index)
             for metric, layout, size in metrics:
                 at = reader.offset
                 raw = reader.take(size, "segment entry")
-                self._observe(metric, stamps | layout.slices(raw), at, person, measurements)
+                self._observe(metric, stamps | layout.slices(raw), at, person, measurements, otherwise)
+            index += 1
         return tuple(measurements)
+
+    def _declared(self, element: SegmentElement) -> Mapping[int, bytes]:
+        """What was declared of an element's object. Without its handle it is the one of the same class and type."""
+        declared = self.configuration.by_handle.get(element.handle)
+        if declared is not None:
+            return declared.attributes
+        code = element.type.code32
+        alike = [each for each in self.configuration.of_class(element.object_class) if each.code == code]
+        return alike[0].attributes if len(alike) == 1 else {}
 
     @staticmethod
     def _entry_time(header: int, reader: Reader) -> dict[int, bytes]:

@@ -3,12 +3,23 @@
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from wire.measurement import Special
-from wire.x73.apdu import AttributeList
-from wire.x73.mder import FLOAT, U16, Bytes, ListOf, Nested, OctetString, Struct, Unsigned16, Unsigned32
-from wire.x73.reports import Type, ValueMap
+from wire.x73.apdu import ActResult, AttributeList
+from wire.x73.mder import (
+    FLOAT,
+    U16,
+    Bytes,
+    ListOf,
+    Nested,
+    OctetString,
+    Struct,
+    Tolerated,
+    Unsigned16,
+    Unsigned32,
+)
+from wire.x73.reports import REPORT_KINDS, ScanReport, Type, ValueMap, decode_report
 
 
 class TransferResult(IntEnum):
@@ -193,6 +204,19 @@ class DataResponse(Struct):
     result: Unsigned16
     event_type: Unsigned16
     info: OctetString
+
+
+_RESPONSE_AT: Final = 18
+_RESPONSE_INFO_AT: Final = _RESPONSE_AT + 10
+"""Where a data response begins in an APDU, and its event-info in that."""
+
+
+def decode_response(answer: ActResult, tolerated: list[Tolerated]) -> ScanReport | None:
+    """The report in the answer to a data request: a single response comes so. None: the answer has no report."""
+    response = DataResponse.decode(answer.args, tolerated, _RESPONSE_AT)
+    if response.event_type not in REPORT_KINDS or not response.info:
+        return None
+    return decode_report(response.event_type, answer.handle, response.info, tolerated, _RESPONSE_INFO_AT)
 
 
 # MDS attributes that a person may want to read

@@ -25,7 +25,7 @@ from wire.x73.dim import Configuration
 from wire.x73.events import by_id
 from wire.x73.mder import Tolerated
 from wire.x73.reports import REPORT_KINDS, ConfigReport, decode_info, decode_report
-from wire.x73.services import SegmentDataEvent, SegmentInfoList
+from wire.x73.services import SegmentDataEvent, SegmentInfoList, decode_response
 from wire.x73.specializations import STANDARD
 from wire.x73.understanding import Understanding, Understood
 
@@ -99,6 +99,10 @@ class Transcript:
             elif isinstance(message, ActResult) and message.action_type == Action.SEG_GET_INFO:
                 segments = SegmentInfoList.decode(message.args).segments
                 self._understanding.list_segments(message.handle, segments)
+            elif isinstance(message, ActResult) and message.action_type == Action.DATA_REQUEST:
+                answered = decode_response(message, tolerated)
+                if answered is not None:
+                    return self._understanding.report(answered)
         return Understood()
 
     def _associate(self, aarq: Aarq) -> None:

@@ -5,6 +5,7 @@ association is a test. Whoever follows an association puts these in here as they
 test and demonstration data always apart.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -15,12 +16,13 @@ from wire.x73.apdu import EVENT_INFO_AT
 from wire.x73.codes import UNKNOWN_PERSON, Attr
 from wire.x73.dim import Configuration, read_all
 from wire.x73.events import by_id
-from wire.x73.mder import U16, ListOf, Tolerated
+from wire.x73.mder import U16, U32, ListOf, Tolerated
 from wire.x73.reports import ScanReport
 from wire.x73.services import SegmentDataEvent, SegmentEntryMap, SegmentInfo, SegmentStatics
+from wire.x73.times import decode_absolute, decode_base_offset
 
 if TYPE_CHECKING:
-    from wire.x73.measurements import ReportDecoder
+    from wire.x73.measurements import ReportDecoder, Rhythm
 
 _TEST: Final = frozenset({MeasurementStatus.TEST_DATA, MeasurementStatus.DEMO_DATA})
 _STATICS: Final[ListOf[SegmentStatics]] = ListOf(SegmentStatics)
@@ -136,8 +138,22 @@ class Understanding:
             data.entries,
             statics=common,
             person=None if whose == UNKNOWN_PERSON else whose,
+            rhythm=self._rhythm(handle, attributes, data.descr.entry_index),
             offset=_SEGMENT_ENTRIES_AT,
         )
+
+    def _rhythm(self, handle: int, segment: Mapping[int, bytes], first: int) -> "Rhythm | None":
+        """When the entries of a periodic segment were. A start that no clock shows dates nothing, and costs no value."""
+        from wire.x73.measurements import Rhythm  # noqa: PLC0415  as above
+
+        store = None if self.configuration is None else self.configuration.by_handle.get(handle)
+        period = segment.get(Attr.TIME_PD_SAMP, b"" if store is None else store.attributes.get(Attr.TIME_PD_SAMP, b""))
+        for attribute, decode in ((Attr.TIME_START_SEG_BO, decode_base_offset), (Attr.TIME_START_SEG, decode_absolute)):
+            with contextlib.suppress(DecodeError):
+                start = decode(segment.get(attribute, b""))
+                ticks = read_all(U32, period, Attr.TIME_PD_SAMP)
+                return Rhythm(start=start, period_ticks=ticks, first=first) if ticks and start.known else None
+        return None
 
     def _divided(self, measured: tuple[Measurement, ...]) -> Understood:
         """What may become patient data, and what is test or demonstration."""

@@ -391,6 +391,18 @@ def test_a_segment_s_statics_and_times_hold_for_all_its_entries() -> None:
         decoder.decode_segment(mapped, bits("00001f400062 0000".replace(" ", "")))
 
 
+def test_an_element_that_names_no_object_is_the_declared_one_of_its_type() -> None:
+    """What it was declared with holds, the unit above all; of two alike it could be either."""
+    element = SegmentElement(object_class=ObjectClass.METRIC_NU, type=SPO2_TYPE, handle=0, value_map=(BASIC,))
+    mapped = SegmentEntryMap(header=0x8000, elements=(element,))
+    entry = bits("20261121193346500062")
+    (measured,) = ReportDecoder(Configuration(config_id=0x4000, objects=(SPO2,))).decode_segment(mapped, entry)
+    assert (measured.code, measured.unit) == (150456, "%")
+    alike = Configuration(config_id=0x4000, objects=(SPO2, numeric(2, 150456, 0x0200)))
+    (measured,) = ReportDecoder(alike).decode_segment(mapped, entry)
+    assert measured.unit == "1"
+
+
 @pytest.mark.parametrize("header", [0x0800, 0x8001, 0x4400])
 def test_entries_that_begin_with_something_unknown_are_refused_and_not_misread(header: int) -> None:
     """antidote's manager refuses them, too: what stands there has no known size."""
