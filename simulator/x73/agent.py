@@ -122,7 +122,11 @@ class _Story:
 
     def __init__(self, plan: Plan, measured: TextIO | None, stop: asyncio.Event) -> None:
         self.plan, self.measured, self.stop = plan, measured, stop
-        self.configuration = configuration_of(plan.specialization, standard=plan.standard, store=plan.store)
+        offered = [configuration_of(plan.specialization, standard=plan.standard, store=plan.store)]
+        if plan.standard:
+            # A manager that refuses it, as it does not know it, may take one that leaves nothing to know.
+            offered.append(plan.specialization.extended)
+        self.configuration = offered[0]
         self.people = [person(plan.seed, each, id_=f"p{each + 1}") for each in range(plan.fault.persons)]
         self.unset, self.offset = plan.fault.unset, timedelta()
         self.held: list[tuple[datetime | None, bytes, list[Shown]]] = []
@@ -132,7 +136,7 @@ class _Story:
             stores = (stored(self.configuration, tuple(entry for _, entry, _ in self.held)),)
         profile = AgentProfile(
             system_id=plan.system_id,
-            configurations=(self.configuration,),
+            configurations=tuple(offered),
             test=plan.fault.test,
         )
         self.agent = Agent(profile, stores=stores, waits=plan.waits)
@@ -262,6 +266,9 @@ class _Story:
             if isinstance(event, Associated):
                 self._reach("association")
             elif isinstance(event, Configured):
+                self.configuration = event.configuration
+                if not self.link.over:
+                    self.why = ""  # that another one was refused before is no failure any more
                 self._reach("configuration")
                 self.link.mute = self.link.mute or self.plan.fault.silent
             elif isinstance(event, ReportConfirmed):

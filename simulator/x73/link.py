@@ -5,10 +5,11 @@ with the machine's own deadline, or with the time given.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from wire.x73.agent import Agent
 from wire.x73.events import Happening
+from wire.x73.framing import Framer
 
 MAX_READ = 65_536
 SEND_S = 10.0
@@ -16,7 +17,7 @@ SEND_S = 10.0
 
 
 class Link:
-    """One connection of an agent; `happened` gets every event, `before` is called ahead of what was received."""
+    """One connection of an agent; `happened` gets every event, `before` is called ahead of each APDU received."""
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class Link:
         """The association has ended; nothing is sent any more; the connection is to be reset."""
         self._agent, self._reader, self._writer, self._stop = agent, reader, writer, stop
         self._happened, self._before = happened, before
+        self._framer = Framer()
         self._reading = asyncio.create_task(reader.read(MAX_READ), name="read")
         self._stopping = asyncio.create_task(stop.wait(), name="stop")
 
@@ -78,9 +80,20 @@ class Link:
             self._happened(self._agent.disconnected(self.now))
             self.over = True
             return
-        self._before()
-        self._happened(self._agent.receive(data, self.now))
+        for piece in self._pieces(data):
+            self._before()
+            self._happened(self._agent.receive(piece, self.now))
         self._reading = asyncio.create_task(self._reader.read(MAX_READ), name="read")
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        """Cut behind each APDU: what it brings about, a clock that is set, is so before the next one is answered."""
+        start, end = 0, -self._framer.pending
+        for apdu in self._framer.feed(data)[0]:
+            end += len(apdu)
+            yield data[start:end]
+            start = end
+        if start < len(data):
+            yield data[start:]
 
     async def flush(self) -> bytes:
         """Send what the machine has to say, and return it."""

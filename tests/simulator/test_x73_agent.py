@@ -31,12 +31,15 @@ from wire.x73.apdu import (
     Aare,
     Aarq,
     Abrt,
+    Act,
     Apdu,
     AssociateResult,
     DataProto,
     Error,
     EventReport,
     EventReportResult,
+    Get,
+    GetResult,
     PhdAssociation,
     Prst,
     Rlre,
@@ -45,7 +48,7 @@ from wire.x73.apdu import (
     decode_apdu,
     encode_apdu,
 )
-from wire.x73.codes import Noti
+from wire.x73.codes import Attr, Noti
 from wire.x73.events import (
     Aborted,
     Associated,
@@ -62,6 +65,7 @@ from wire.x73.events import (
 from wire.x73.framing import Framer
 from wire.x73.manager import Manager
 from wire.x73.reports import ConfigReportResult, ConfigResult
+from wire.x73.services import SetTime
 from wire.x73.session import Waits
 from wire.x73.specializations import BY_NAME
 
@@ -349,19 +353,52 @@ async def test_a_report_that_is_refused_ends_in_a_release() -> None:
     assert [type(each) for each in heard] == [Aarq, Prst, Rlrq]
 
 
-async def test_refused_configurations_end_in_a_release() -> None:
-    def refuse(apdu: Apdu) -> list[Apdu]:
+def refusing(*refused: int) -> Callable[[Apdu], list[Apdu]]:
+    """A manager that knows no configuration, and takes all but these; it confirms every report."""
+
+    def answers(apdu: Apdu) -> list[Apdu]:
         if isinstance(apdu, Aarq):
             return [Aare(result=3, protocol=accepted().protocol)]
         if isinstance(apdu, Prst) and isinstance(apdu.message, EventReport):
-            reply = ConfigReportResult(config_id=0x0190, result=ConfigResult.UNSUPPORTED).encode()
-            result = EventReportResult(handle=0, event_type=Noti.CONFIG, info=reply)
-            return [Prst(invoke_id=apdu.invoke_id, rose=Rose.RORS_CONFIRMED_EVENT_REPORT, message=result)]
+            reply, event_type = b"", apdu.message.event_type
+            if event_type == Noti.CONFIG:
+                config_id = int.from_bytes(apdu.message.info[:2], "big")
+                verdict = ConfigResult.STANDARD_CONFIG_UNKNOWN if config_id < 0x4000 else ConfigResult.UNSUPPORTED
+                result = verdict if config_id in refused else ConfigResult.ACCEPTED
+                reply = ConfigReportResult(config_id=config_id, result=result).encode()
+            message = EventReportResult(handle=0, event_type=event_type, info=reply)
+            return [Prst(invoke_id=apdu.invoke_id, rose=Rose.RORS_CONFIRMED_EVENT_REPORT, message=message)]
         return [Rlre()] if isinstance(apdu, Rlrq) else []
 
-    outcome, heard = await against(refuse)
-    assert outcome == Outcome(status=1, line="the manager refused configuration 0x0190; 0 of 3 readings reported")
-    assert [type(each) for each in heard] == [Aarq, Prst, Rlrq]
+    return answers
+
+
+async def test_refused_configurations_end_in_a_release() -> None:
+    outcome, heard = await against(refusing(0x0190, 0x4000))
+    assert outcome == Outcome(status=1, line="the manager refused configuration 0x4000; 0 of 3 readings reported")
+    assert [type(each) for each in heard] == [Aarq, Prst, Prst, Rlrq]
+
+
+async def test_a_manager_that_refuses_a_standard_configuration_is_offered_one_that_says_everything() -> None:
+    outcome, heard = await against(refusing(0x0190))
+    assert outcome == Outcome(status=0)
+    told = [each.message for each in heard if isinstance(each, Prst) and isinstance(each.message, EventReport)]
+    assert [each.event_type for each in told] == [Noti.CONFIG, Noti.CONFIG] + [Noti.SCAN_REPORT_FIXED] * 3
+    assert [each.info[:2].hex() for each in told[:2]] == ["0190", "4000"]
+    assert {int.from_bytes(each.info[4:6], "big") for each in told[2:]} == {4}, "the objects of the second one"
+
+
+async def test_a_clock_that_is_set_is_so_for_a_get_that_came_in_the_same_bytes() -> None:
+    to = SetTime(time=bytes.fromhex("2026010203040500")).encode()
+    set_and_get = [
+        Prst(invoke_id=1, rose=Rose.ROIV_CONFIRMED_ACTION, message=Act(handle=0, action_type=0x0C17, args=to)),
+        Prst(invoke_id=2, rose=Rose.ROIV_GET, message=Get(handle=0, attributes=(Attr.TIME_ABS,))),
+    ]
+    serve = refusing()
+    outcome, heard = await against(lambda apdu: [accepted(), *set_and_get] if isinstance(apdu, Aarq) else serve(apdu))
+    assert outcome == Outcome(status=0)
+    (got,) = [each.message for each in heard if isinstance(each, Prst) and isinstance(each.message, GetResult)]
+    assert [each.value.hex() for each in got.attributes] == ["2026010203040500"]
 
 
 @pytest.mark.parametrize("standard", [True, False])

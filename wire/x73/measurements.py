@@ -266,6 +266,7 @@ class ReportDecoder:
         at: int,
         person: int | None,
         out: list[Measurement],
+        *,
         otherwise: DeviceTime | None = None,
     ) -> None:
         """Append what an observation says; `otherwise` is its time where it has none of its own."""
@@ -340,7 +341,7 @@ class ReportDecoder:
             for metric, layout, size in metrics:
                 at = reader.offset
                 raw = reader.take(size, "segment entry")
-                self._observe(metric, stamps | layout.slices(raw), at, person, measurements, otherwise)
+                self._observe(metric, stamps | layout.slices(raw), at, person, measurements, otherwise=otherwise)
             index += 1
         return tuple(measurements)
 
