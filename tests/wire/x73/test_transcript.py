@@ -175,8 +175,10 @@ PERIODIC = (
 def test_entries_without_a_time_are_dated_by_their_segment_s_start_and_their_store_s_period() -> None:
     transcript = Transcript()
     (whole,) = [each for raw in PERIODIC if (each := transcript.hear(bytes.fromhex(raw))).measurements]
-    dated = [(m.samples.data[3], m.device_time.isoformat()) for m in whole.measurements if m.samples and m.device_time]
-    assert dated == [(0, "2026-11-22T10:11:12.34"), (1, "2026-11-22T10:11:13.34"), (2, "2026-11-22T10:11:14.34")]
+    dated = [
+        (str(m.samples.data[3]), m.device_time.isoformat()) for m in whole.measurements if m.samples and m.device_time
+    ]
+    assert dated == [("0", "2026-11-22T10:11:12.34"), ("1", "2026-11-22T10:11:13.34"), ("2", "2026-11-22T10:11:14.34")]
     # A later portion goes on where the one before it ended.
     raw = PERIODIC[-1].replace("000100000000", "000100000064", 1)
     later = transcript.hear(bytes.fromhex(raw)).measurements[0]
