@@ -2,23 +2,18 @@
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import fill
 from typing import Any, Final
 
-from bridge import admin, log
+from bridge import admin, arguments, log
 from bridge.admin import BAD_CONFIG, INTERNAL, IO_FAILED, OK, UNAVAILABLE, USAGE, CommandError
 from bridge.assignment import Assignment
 from bridge.config import ConfigError, Fault, load
-from bridge.fhir.translate import PATIENT
-from wire.topics import is_hub_id
 
 WIDTH: Final = 80
 STATUSES: Final = """\
@@ -39,9 +34,9 @@ every day:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if words is None else words)
     parsed = parser(translate=given[:1] == ["translate"]).parse_args(given)
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
@@ -99,7 +94,9 @@ def parser(*, translate: bool = False) -> argparse.ArgumentParser:
         return sub
 
     def hub_id(sub: argparse.ArgumentParser, name: str = "--id") -> None:
-        sub.add_argument(name, dest="hub", required=True, metavar="HUB", type=_hub, help="the hub, such as hub-0001")
+        sub.add_argument(
+            name, dest="hub", required=True, metavar="HUB", type=arguments.hub, help="the hub, such as hub-0001"
+        )
 
     add(commands, "run", "relay readings until SIGTERM", _run)
     json_flag(add(commands, "check-config", "list every fault of the configuration and of the files it names", _check))
@@ -114,7 +111,9 @@ def parser(*, translate: bool = False) -> argparse.ArgumentParser:
     sub = json_flag(add(hub, "add", "enrol a hub: from now on what it signs is believed", _hub_add))
     hub_id(sub)
     sub.add_argument("--key", required=True, type=Path, metavar="FILE", help="the hub's public key (PEM)")
-    sub.add_argument("--patient", type=_patient, metavar="Patient/ID", help="whose its readings are, unless assigned")
+    sub.add_argument(
+        "--patient", type=arguments.patient, metavar="Patient/ID", help="whose its readings are, unless assigned"
+    )
     json_flag(add(hub, "list", "list hubs, their keys and their assignments", _hub_list))
     sub = json_flag(
         add(hub, "revoke", "believe a hub no more", _hub_revoke, "Its assignments end; what it signed before stays.")
@@ -132,14 +131,16 @@ def parser(*, translate: bool = False) -> argparse.ArgumentParser:
     hub_id(sub, "--hub")
     sub.add_argument(
         "--device",
-        type=_device,
+        type=arguments.address(6, 8),
         metavar="AA:BB:CC:DD:EE:FF",
         help="its address, or a 20601 agent's system-id (default: every device of the hub)",
     )
-    sub.add_argument("--user", type=_user, metavar="N", help="the device's own user number, such as 1 or 2")
-    sub.add_argument("--patient", required=True, type=_patient, metavar="Patient/ID")
-    sub.add_argument("--from", dest="begin", type=_moment, metavar="TIME", help="such as 2026-11-21T08:00:00+01:00")
-    sub.add_argument("--until", type=_moment, metavar="TIME")
+    sub.add_argument("--user", type=arguments.user, metavar="N", help="the device's own user number, such as 1 or 2")
+    sub.add_argument("--patient", required=True, type=arguments.patient, metavar="Patient/ID")
+    sub.add_argument(
+        "--from", dest="begin", type=arguments.moment_us, metavar="TIME", help="such as 2026-11-21T08:00:00+01:00"
+    )
+    sub.add_argument("--until", type=arguments.moment_us, metavar="TIME")
 
     quarantine = commands.add_parser("quarantine", help="what was refused or could not be written").add_subparsers(
         metavar="command", required=True
@@ -175,11 +176,11 @@ def parser(*, translate: bool = False) -> argparse.ArgumentParser:
     return top
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> int:
     from bridge import service  # noqa: PLC0415 - httpx and paho: 0.2 s that no other command needs
     from bridge.intake import TlsFilesError, tls_context  # noqa: PLC0415 - paho
 
-    config = load(arguments.config)
+    config = load(given.config)
     identity = admin.identity(config)
     try:
         if config.mqtt.tls is not None:
@@ -199,35 +200,36 @@ def _run(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _check(arguments: argparse.Namespace) -> int:
+def _check(given: argparse.Namespace) -> int:
     faults: tuple[Fault, ...] = ()
     try:
-        faults = admin.faults_of_files(load(arguments.config))
+        faults = admin.faults_of_files(load(given.config))
     except ConfigError as error:
         faults = error.faults
-    if arguments.json:
+    if given.json:
         _print_json({"faults": [{"path": fault.path, "what": fault.what} for fault in faults]})
     elif faults:
         for fault in faults:
             print(f"stafet-bridge: {fault}", file=sys.stderr)
     else:
-        print(f"{arguments.config}: no faults")
+        print(f"{given.config}: no faults")
     return BAD_CONFIG if faults else OK
 
 
-def _identity(arguments: argparse.Namespace) -> int:
-    identity = admin.identity(load(arguments.config), make=True)
-    if arguments.json:
+def _identity(given: argparse.Namespace) -> int:
+    identity = admin.identity(load(given.config), make=True)
+    if given.json:
         _print_json({"kid": identity.kid.hex(), "public_key": identity.public_pem})
     else:
         sys.stdout.write(identity.public_pem)
     return OK
 
 
-def _status(arguments: argparse.Namespace) -> int:
-    with admin.ledger(load(arguments.config)) as ledger:
-        found = admin.status(ledger, load(arguments.config))
-    if arguments.json:
+def _status(given: argparse.Namespace) -> int:
+    config = load(given.config)
+    with admin.ledger(config) as ledger:
+        found = admin.status(ledger, config)
+    if given.json:
         _print_json(found)
     else:
         for key, value in found.items():
@@ -236,19 +238,17 @@ def _status(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _hub_add(arguments: argparse.Namespace) -> int:
-    with admin.ledger(load(arguments.config), make=True) as ledger:
-        found = admin.add_hub(ledger, arguments.hub, arguments.key, arguments.patient)
-    _say(
-        arguments, found, f"{arguments.hub} {'added' if found['changed'] else 'was there just so'}, key {found['kid']}"
-    )
+def _hub_add(given: argparse.Namespace) -> int:
+    with admin.ledger(load(given.config), make=True) as ledger:
+        found = admin.add_hub(ledger, given.hub, given.key, given.patient)
+    _say(given, found, f"{given.hub} {'added' if found['changed'] else 'was there just so'}, key {found['kid']}")
     return OK
 
 
-def _hub_list(arguments: argparse.Namespace) -> int:
-    with admin.ledger(load(arguments.config)) as ledger:
+def _hub_list(given: argparse.Namespace) -> int:
+    with admin.ledger(load(given.config)) as ledger:
         hubs = admin.hubs(ledger)
-    if arguments.json:
+    if given.json:
         _print_json(hubs)
         return OK
     for hub in hubs:
@@ -260,33 +260,33 @@ def _hub_list(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _hub_revoke(arguments: argparse.Namespace) -> int:
-    with admin.ledger(load(arguments.config)) as ledger:
-        count = admin.revoke(ledger, arguments.hub)
-    _say(arguments, {"hub": arguments.hub, "revoked": count}, f"{arguments.hub}: {count} key(s) revoked")
+def _hub_revoke(given: argparse.Namespace) -> int:
+    with admin.ledger(load(given.config)) as ledger:
+        count = admin.revoke(ledger, given.hub)
+    _say(given, {"hub": given.hub, "revoked": count}, f"{given.hub}: {count} key(s) revoked")
     return OK
 
 
-def _assign(arguments: argparse.Namespace) -> int:
-    if arguments.user is not None and arguments.device is None:
+def _assign(given: argparse.Namespace) -> int:
+    if given.user is not None and given.device is None:
         raise CommandError(USAGE, "--user needs --device: users are a device's own")
     assignment = Assignment(
-        patient=arguments.patient,
-        device=arguments.device,
-        user=arguments.user,
-        from_us=arguments.begin,
-        until_us=arguments.until,
+        patient=given.patient,
+        device=given.device,
+        user=given.user,
+        from_us=given.begin,
+        until_us=given.until,
     )
-    with admin.ledger(load(arguments.config)) as ledger:
-        changed = admin.assign(ledger, arguments.hub, assignment)
-    _say(arguments, {"hub": arguments.hub, "changed": changed}, "assigned" if changed else "it is so already")
+    with admin.ledger(load(given.config)) as ledger:
+        changed = admin.assign(ledger, given.hub, assignment)
+    _say(given, {"hub": given.hub, "changed": changed}, "assigned" if changed else "it is so already")
     return OK
 
 
-def _list(arguments: argparse.Namespace) -> int:
-    with admin.ledger(load(arguments.config)) as ledger:
-        items = admin.quarantine_list(ledger, arguments.reason, with_resolved=arguments.all)
-    if arguments.json:
+def _list(given: argparse.Namespace) -> int:
+    with admin.ledger(load(given.config)) as ledger:
+        items = admin.quarantine_list(ledger, given.reason, with_resolved=given.all)
+    if given.json:
         _print_json(items)
         return OK
     for item in items:
@@ -297,10 +297,10 @@ def _list(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _show(arguments: argparse.Namespace) -> int:
-    with admin.ledger(load(arguments.config)) as ledger:
-        item = admin.quarantine_show(ledger, arguments.item)
-    if arguments.json:
+def _show(given: argparse.Namespace) -> int:
+    with admin.ledger(load(given.config)) as ledger:
+        item = admin.quarantine_show(ledger, given.item)
+    if given.json:
         _print_json(item)
     else:
         for key, value in item.items():
@@ -308,26 +308,28 @@ def _show(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _redrive(arguments: argparse.Namespace) -> int:
-    config = load(arguments.config)
-    if bool(arguments.item) + bool(arguments.reason) + arguments.all != 1:
+def _redrive(given: argparse.Namespace) -> int:
+    config = load(given.config)
+    if bool(given.item) + bool(given.reason) + given.all != 1:
         raise CommandError(USAGE, "say which readings: ITEM numbers, or --reason, or --all")
     with admin.ledger(config) as ledger:
-        readings = admin.redrivable(ledger, arguments.item, arguments.reason)
+        readings = admin.redrivable(ledger, given.item, given.reason)
     identity = admin.identity(config)
     with admin.ledger_errors():
         try:
-            tally = asyncio.run(admin.redrive(config, identity, readings, wait_s=arguments.wait))
+            tally = asyncio.run(admin.redrive(config, identity, readings, wait_s=given.wait))
         except TimeoutError:
-            message = f"the FHIR server at {config.fhir.base_url} did not take it within {arguments.wait:g} s; nothing is lost"
+            message = (
+                f"the FHIR server at {config.fhir.base_url} did not take it within {given.wait:g} s; nothing is lost"
+            )
             raise CommandError(UNAVAILABLE, message) from None
     text = f"{tally['written']} written, {tally['quarantined']} still in quarantine"
-    _say(arguments, tally, text)
+    _say(given, tally, text)
     return OK
 
 
-def _say(arguments: argparse.Namespace, found: object, text: str) -> None:
-    if arguments.json:
+def _say(given: argparse.Namespace, found: object, text: str) -> None:
+    if given.json:
         _print_json(found)
     else:
         print(text)
@@ -336,44 +338,6 @@ def _say(arguments: argparse.Namespace, found: object, text: str) -> None:
 def _print_json(document: object) -> None:
     json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
-
-
-def _hub(text: str) -> str:
-    if not is_hub_id(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no hub id: 1 to 36 of a-z, 0-9 and hyphen")
-    return text
-
-
-def _patient(text: str) -> str:
-    if PATIENT.fullmatch(text) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no reference to a patient, such as Patient/abc")
-    return text
-
-
-def _device(text: str) -> bytes:
-    """A Bluetooth address, or the system-id of a 20601 agent; with colons or, as labels and FHIR have it, hyphens."""
-    if re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}(([:-][0-9A-Fa-f]{2}){2})?", text) is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no Bluetooth address, such as AA:BB:CC:DD:EE:FF, and no system-id of 8 bytes"
-        )
-    return bytes.fromhex(text.replace(":", "").replace("-", ""))
-
-
-def _user(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 254:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no user number: 0 to 254 (255 means that the device does not know)"
-        )
-    return int(text)
-
-
-def _moment(text: str) -> int:
-    """Microseconds since 1970."""
-    with contextlib.suppress(ValueError):
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return round(moment.astimezone(UTC).timestamp() * 1_000_000)
-    raise argparse.ArgumentTypeError(f"{text!r} is no time with its offset, such as 2026-11-21T08:00:00+01:00")
 
 
 if __name__ == "__main__":

@@ -4,19 +4,19 @@ For looking, testing and arguing. It needs no bridge, no hub and no evidence; wh
 """
 
 import argparse
-import re
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from bridge import arguments
+from bridge.admin import BAD_INPUT, IO_FAILED, OK
 from bridge.fhir import Untranslatable
 from bridge.fhir import json as fhir_json
 from bridge.fhir.devices import Specialization
-from bridge.fhir.translate import PATIENT, Gateway, Phd, translate_measurements
+from bridge.fhir.translate import Gateway, Phd, translate_measurements
 from wire import measurement_json
 from wire.errors import MeasurementError
 from wire.gatt import DeviceInformation
@@ -35,9 +35,6 @@ from the FHIR server.
 exit status: 0 printed, 2 usage, 65 the input is malformed or cannot be FHIR (nothing is printed), 74 it cannot be read
 """
 
-_MALFORMED, _UNREADABLE = 65, 74
-_HUB: Final = re.compile(r"[a-z0-9-]{1,36}")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `translate`."""
@@ -48,26 +45,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("file", nargs="?", default="-", metavar="FILE", help="measurement JSON (default: -, standard input)")
     add(
         "--patient",
-        type=_matching(PATIENT, "a reference to a Patient"),
+        type=arguments.patient,
         default="Patient/example",
         metavar="REFERENCE",
         help="whose measurements (default: %(default)s)",
     )
     add(
         "--hub",
-        type=_matching(_HUB, "a hub's id"),
+        type=arguments.hub,
         default="hub-example",
         metavar="ID",
         help="which hub received them (default: %(default)s)",
     )
     add(
         "--device-address",
-        type=_octets(6),
+        type=arguments.address(6),
         default=bytes(6),
         metavar="AA:BB:CC:DD:EE:FF",
         help="the device's Bluetooth address (default: zeros)",
     )
-    add("--system-id", type=_octets(8), metavar="EUI-64", help="the device's system id; outranks its address")
+    add("--system-id", type=arguments.address(8), metavar="EUI-64", help="the device's system id; outranks its address")
     add("--manufacturer", metavar="NAME", help="the device's maker")
     add("--model", metavar="NAME", help="the device's model")
     add("--serial", metavar="NUMBER", help="the device's serial number")
@@ -90,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="as the bridge does: a vital sign's supplemental type is its method, so that the vital signs profile holds",
     )
-    add("--received", type=_instant, metavar="TIME", help="when they were received, with an offset from UTC")
+    add("--received", type=arguments.moment, metavar="TIME", help="when they were received, with an offset from UTC")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -99,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         text = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
     except OSError as fault:
-        return _refuse(name, f"cannot be read: {fault.strerror}", _UNREADABLE)
+        return _refuse(name, f"cannot be read: {fault.strerror}", IO_FAILED)
     try:
         measurements = [_received_now(one, args.received) for one in measurement_json.loads(text)]
         printed = fhir_json.dumps(
@@ -124,9 +121,9 @@ def run(args: argparse.Namespace) -> int:
             indent=2,
         )
     except (MeasurementError, Untranslatable) as fault:
-        return _refuse(name, str(fault), _MALFORMED)
+        return _refuse(name, str(fault), BAD_INPUT)
     sys.stdout.write(printed.decode("ascii") + "\n")
-    return 0
+    return OK
 
 
 def _received_now(measurement: Measurement, received: datetime | None) -> Measurement:
@@ -144,37 +141,8 @@ def _refuse(name: str, why: str, status: int) -> int:
     return status
 
 
-def _matching(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if pattern.fullmatch(text) is None:
-            raise argparse.ArgumentTypeError(f"{text!a} is not {what}")
-        return text
-
-    return check
-
-
-def _octets(count: int) -> Callable[[str], bytes]:
-    def parse(text: str) -> bytes:
-        digits = re.sub("[:-]", "", text)
-        if re.fullmatch(f"[0-9A-Fa-f]{{{2 * count}}}", digits) is None:
-            raise argparse.ArgumentTypeError(f"{text!a} is not {count} bytes in hexadecimal")
-        return bytes.fromhex(digits)
-
-    return parse
-
-
 def _zone(text: str) -> ZoneInfo:
     try:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise argparse.ArgumentTypeError(f"{text!a} is not a time zone, such as Europe/Copenhagen") from None
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!a} is not a time with an offset, such as 2026-11-21T10:00:00+01:00")
-    return instant
