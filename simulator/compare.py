@@ -161,7 +161,7 @@ def _found(observation: Mapping[str, Any]) -> Iterator[Found]:
     effective = observation.get("effectiveDateTime") or observation.get("effectivePeriod", {}).get("end")
     updated = observation.get("meta", {}).get("lastUpdated")
     for part in (observation, *observation.get("component", ())):
-        code = _code(part, MDC)
+        code = _mdc_code(part)
         quantity = part.get("valueQuantity", {})
         if code is None or "value" not in quantity or effective is None or updated is None:
             continue
@@ -176,9 +176,9 @@ def _found(observation: Mapping[str, Any]) -> Iterator[Found]:
         )
 
 
-def _code(part: Mapping[str, Any], system: str) -> int | None:
+def _mdc_code(part: Mapping[str, Any]) -> int | None:
     for coding in part.get("code", {}).get("coding", ()):
-        if coding.get("system") == system and str(coding.get("code", "")).isdecimal():
+        if coding.get("system") == MDC and str(coding.get("code", "")).isdecimal():
             return int(coding["code"])
     return None
 

@@ -261,7 +261,7 @@ class Instrument:
             self._sending.append(Sending(characteristic=RACP, data=self._then, ends_procedure=True))
             self._then = None
         elif self._may_speak() and (waiting := self._memory.next()) is not None:
-            self._sending.extend(self._values(waiting[0]))
+            self._sending.extend(self._values(waiting))
         return bool(self._sending)
 
     def _values(self, taken: Taken) -> Iterator[Sending]:

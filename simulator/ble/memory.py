@@ -21,7 +21,7 @@ class Memory(Generic[Held]):
 
     def __init__(self, *, resend: bool) -> None:
         self._resend = resend
-        self._waiting: deque[tuple[Held, bool]] = deque()
+        self._waiting: deque[Held] = deque()
         self._in_doubt: list[Held] = []
         self._last_sent = 0.0
         self.resent = 0
@@ -32,23 +32,23 @@ class Memory(Generic[Held]):
         return bool(self._waiting or self._in_doubt)
 
     def put(self, measured: Held) -> None:
-        self._waiting.append((measured, True))
+        self._waiting.append(measured)
 
     def begin(self, *, latest_first: bool = False) -> None:
         """A subscriber is there. What the last one may not have kept goes first."""
-        self._waiting.extendleft((measured, False) for measured in reversed(self._in_doubt))
+        self._waiting.extendleft(reversed(self._in_doubt))
         self.resent += len(self._in_doubt)
         self._in_doubt.clear()
         if latest_first:
             self._waiting.reverse()
 
-    def next(self) -> tuple[Held, bool] | None:
-        """The next measurement to send, and whether it is sent for the first time."""
+    def next(self) -> Held | None:
+        """The next measurement to send."""
         return self._waiting[0] if self._waiting else None
 
     def sent(self, now: float) -> None:
         """What `next` gave has left the device."""
-        measured, _ = self._waiting.popleft()
+        measured = self._waiting.popleft()
         self._last_sent = now
         if self._resend:
             self._in_doubt.append(measured)

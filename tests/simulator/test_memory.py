@@ -14,7 +14,7 @@ def reading(second: int) -> Measured:
 ONE, TWO, THREE = (reading(second) for second in (1, 2, 3))
 
 
-def send_all(memory: Memory[Measured], now: float = 10.0) -> list[tuple[Measured, bool]]:
+def send_all(memory: Memory[Measured], now: float = 10.0) -> list[Measured]:
     sent = []
     while (item := memory.next()) is not None:
         sent.append(item)
@@ -28,7 +28,7 @@ def test_a_measurement_waits_until_somebody_listens() -> None:
     memory.put(TWO)
     assert memory.anything
     memory.begin()
-    assert send_all(memory) == [(ONE, True), (TWO, True)]
+    assert send_all(memory) == [ONE, TWO]
     assert not memory.anything
 
 
@@ -51,7 +51,7 @@ def test_after_a_session_that_did_not_end_in_order_the_same_bytes_go_first() -> 
     memory.end(100.0, hub_hung_up=False)
     memory.put(THREE)
     memory.begin()
-    assert send_all(memory, now=200.0) == [(ONE, False), (TWO, False), (THREE, True)]
+    assert send_all(memory, now=200.0) == [ONE, TWO, THREE]
     assert memory.resent == 2
 
 
@@ -72,7 +72,7 @@ def test_a_hub_that_hung_up_right_after_a_value_may_not_have_it() -> None:
     send_all(memory, now=10.0)
     memory.end(10.0 + SETTLE_S / 2, hub_hung_up=True)
     memory.begin()
-    assert send_all(memory) == [(ONE, False)]
+    assert send_all(memory) == [ONE]
 
 
 def test_only_the_last_unfinished_session_is_sent_again() -> None:
@@ -86,4 +86,4 @@ def test_only_the_last_unfinished_session_is_sent_again() -> None:
     send_all(memory, now=30.0)
     memory.end(30.0, hub_hung_up=False)
     memory.begin()
-    assert send_all(memory) == [(TWO, False)]
+    assert send_all(memory) == [TWO]
