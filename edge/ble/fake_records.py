@@ -47,6 +47,10 @@ class FakeRecords:
     """So many records are reported without their values arriving, once."""
     answers_early_s: float = 0.0
     """The last record comes so long after the answer: two characteristics are two channels."""
+    contexts_first: bool = False
+    contexts_last: bool = False
+    """In a report, the values of the one characteristic overtake those of the other: a stack may read each from a socket
+    of its own, in any order."""
     noise: list[bytes] = field(default_factory=list)
     """Sent from the control point before each answer."""
     requests: list[bytes] = field(default_factory=list)
@@ -116,13 +120,17 @@ class FakeRecords:
 
     async def _send(self, device: FakePeripheral, kept: Iterable[Kept]) -> None:
         link = device.link
+        sent: list[tuple[int, bytes]] = []
         for record in kept:
             if self.lose:
                 self.lose -= 1
                 continue
-            for uuid, value in record.values:
-                if self.interval_s:
-                    await asyncio.sleep(self.interval_s)
-                if device.link is not link or uuid not in device.subscribers:
-                    return
-                device.notify(uuid, value)
+            sent += record.values
+        if self.contexts_first or self.contexts_last:
+            sent.sort(key=lambda each: each[0], reverse=self.contexts_first)
+        for uuid, value in sent:
+            if self.interval_s:
+                await asyncio.sleep(self.interval_s)
+            if device.link is not link or uuid not in device.subscribers:
+                return
+            device.notify(uuid, value)

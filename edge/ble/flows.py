@@ -57,6 +57,8 @@ class Records(NamedTuple):
     dated: int = 0
     """The flag, in the first byte, of a record with a time stamp. Without one two records can be alike; 0: every record
     has one."""
+    announced: int = 0
+    """The flag, in the first byte of a record, that something attached to it follows."""
     under: int | None = None
     """The context characteristic to which a record is relative: under another value, it is another record."""
     opcodes: tuple[Opcode, ...] = (Opcode.REPORT,)
@@ -102,7 +104,7 @@ FLOWS: Final[Mapping[int, Flow]] = MappingProxyType(
         0x1809: Flow(live=(0x2A1C,), records=(Records(values=(0x2A1C,), dated=0x02),)),
         0x181D: Flow(live=(0x2A9D,), records=(Records(values=(0x2A9D,), dated=0x02),)),
         0x181B: Flow(live=(0x2A9C,), records=(Records(values=(0x2A9C,), dated=0x02),)),
-        0x1808: Flow(records=(Records(values=(0x2A18, 0x2A34), number_at=1, number_bytes=2),)),
+        0x1808: Flow(records=(Records(values=(0x2A18, 0x2A34), number_at=1, number_bytes=2, announced=0x10),)),
         0x181F: Flow(
             live=(0x2AA7,),
             records=(Records(values=(0x2AA7,), number_at=4, number_bytes=2, packed=True, under=0x2AAA),),
@@ -184,6 +186,10 @@ class Entry(NamedTuple):
     """False: without a time, or by a clock that nobody has set. Another record may look like it."""
 
 
+_REMEMBERED: Final = 4096
+"""Records of one session for what is attached to them: more than any device keeps."""
+
+
 class Reader:
     """Finds the records in values."""
 
@@ -193,7 +199,8 @@ class Reader:
         self._salt = len(relative_to).to_bytes(2) + relative_to
         self.sure = records.under is None or _is_set(relative_to)
         """Whether it is known to what records are relative."""
-        self._last = b""
+        self._came: dict[bytes, bytes] = {}
+        self._announced: set[bytes] = set()
 
     def read(self, characteristic: int, value: bytes) -> list[Entry]:
         """The records in a value. Whatever a device sends is read without an error."""
@@ -204,19 +211,47 @@ class Reader:
             if not records.number_bytes:
                 return [Entry(None, self._digest(characteristic, value), sure)]
             # It has no time of its own: after a reset, number and value may be those of another record's.
+            self._announced.discard(self.number_of(value))
             record = self.record_of(characteristic, value)
             return [Entry(None, self._digest(characteristic, record + value) if record else b"")]
-        self._last = value
+        if len(records.values) > 1:
+            self._remember(value)
         if records.packed:
             return [self._entry(characteristic, part, sure) for part in _unpacked(value)]
         return [self._entry(characteristic, value, sure)]
 
+    def number_of(self, value: bytes) -> bytes:
+        """The number of a record, or of that to which a value is attached."""
+        return value[self._records.number_at :][: self._records.number_bytes]
+
     def record_of(self, characteristic: int, value: bytes) -> bytes:
-        """The record to which a value is attached; empty if it is none, or did not come right before."""
-        records = self._records
-        number = slice(records.number_at, records.number_at + records.number_bytes)
-        attached = characteristic != records.values[0] and value[number] == self._last[number] != b""
-        return self._last if attached else b""
+        """The record of this session to which a value is attached; empty if it is none, or has not come."""
+        return b"" if characteristic == self._records.values[0] else self._came.get(self.number_of(value), b"")
+
+    def is_early(self, characteristic: int, value: bytes) -> bool:
+        """Whether it is attached to a record that has not come yet.
+
+        A stack may read each characteristic from a socket of its own, in any order.
+        """
+        attached = characteristic != self._records.values[0] and self._records.number_bytes
+        return bool(attached and not self.record_of(characteristic, value))
+
+    @property
+    def awaits(self) -> bool:
+        """Whether a record has announced what has not come."""
+        return bool(self._announced)
+
+    def _remember(self, record: bytes) -> None:
+        number = self.number_of(record)
+        if not number:
+            return
+        self._came[number] = record
+        if record[0] & self._records.announced:
+            self._announced.add(number)
+        if len(self._came) > _REMEMBERED:
+            oldest = next(iter(self._came))
+            del self._came[oldest]
+            self._announced.discard(oldest)
 
     def _entry(self, characteristic: int, record: bytes, sure: bool) -> Entry:
         at, size = self._records.number_at, self._records.number_bytes

@@ -41,6 +41,8 @@ COUNT_S: Final = 5.0
 """Nothing is sent before a count, so it comes at once."""
 LATE_S: Final = 1.0
 """Records that have not come so long after the last one and the answer are lost."""
+EARLY: Final = 4096
+"""So many values wait for the records to which they are attached; no device keeps more."""
 WRITE_S: Final = 5.0
 ABORT_S: Final = 2.0
 LONGEST_S: Final = 600.0
@@ -107,6 +109,7 @@ class Fetch:
         self._write = write
         self._gone = gone
         self._alike: Counter[bytes] = Counter()
+        self._early: list[tuple[int, bytes]] = []
         self._request = b""
         self._opcode = Opcode.REPORT
         self._answer: asyncio.Future[Answer] | None = None
@@ -130,6 +133,17 @@ class Fetch:
         """A value of one of the records' characteristics, asked for or not."""
         self._heard = asyncio.get_running_loop().time()
         self._news.set()
+        if self._request and self._reader.is_early(characteristic, value) and len(self._early) < EARLY:
+            self._early.append((characteristic, value))
+            return
+        self._take(characteristic, value)
+        number = self._reader.number_of(value)
+        due = [early for early in self._early if self._reader.number_of(early[1]) == number]
+        for early in due:
+            self._early.remove(early)
+            self._take(*early)
+
+    def _take(self, characteristic: int, value: bytes) -> None:
         entries = [self._told_apart(entry) for entry in self._reader.read(characteristic, value)]
         for entry in entries:
             self._count(characteristic, entry)
@@ -254,14 +268,18 @@ class Fetch:
         except (RadioError, TimeoutError):
             return _Ended.GONE if self._gone.is_set() else _Ended.FAILED
         finally:
+            for early in self._early:  # their records have not come
+                self._take(*early)
+            self._early.clear()
             self._request = b""
 
     async def _last_ones(self, ended: Answer | _Ended, expected: int) -> None:
-        """Wait for records that come after the answer: characteristics of a device may be channels of their own."""
+        """Wait for what comes after the answer: characteristics of a device may be channels of their own."""
         if not self._request or not isinstance(ended, Answer) or ended.result != Result.SUCCESS:
             return
         loop = asyncio.get_running_loop()
-        while self._arrived < max(expected, ended.records or 0) and loop.time() < self._heard + LATE_S:
+        expected = max(expected, ended.records or 0)
+        while (self._arrived < expected or self._reader.awaits) and loop.time() < self._heard + LATE_S:
             self._news.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._heard + LATE_S):

@@ -488,6 +488,55 @@ async def test_evidence_tells_a_record_that_was_asked_for_from_one_that_came_by_
     assert [c.characteristic for c in store.readings[-1].context] == [0x2A60, 0x2A19]
 
 
+@pytest.mark.parametrize("order", ["contexts_first", "contexts_last"])
+async def test_glucose_contexts_find_their_records_in_whatever_order_both_come(order: str) -> None:
+    server = FakeRecords(kept=[glucose(number, meal=True) for number in range(9)], **{order: True})  # type: ignore[arg-type]
+    store = Store()
+    for _ in range(2):
+        await session(meter(server), store)
+    records = {value[1:3]: value for uuid, value in store.values if uuid == GLUCOSE}
+    beside = {
+        reading.value[1:3]: next(c.value for c in reading.context if c.characteristic == GLUCOSE)
+        for reading in store.readings
+        if reading.characteristic == CONTEXT
+    }
+    assert len(store.readings) == 18, "each once"
+    assert beside == records
+
+
+async def test_a_context_whose_record_never_comes_is_kept_without_it() -> None:
+    _, context = glucose(1, meal=True).values
+    server = FakeRecords(kept=[Kept(number=2, values=[context, *glucose(2).values])])
+    store = Store()
+    await session(meter(server), store)
+    assert store.values == [*glucose(2).values, context]
+    assert [c.value for c in store.readings[1].context if c.characteristic in {GLUCOSE, RACP}] == [ALL]
+
+
+async def test_a_context_that_a_record_announces_is_waited_for_after_the_answer() -> None:
+    server = FakeRecords(kept=[glucose(1, meal=True)])
+    (record, context) = server.kept[0].values
+    late = FakeRecords(kept=[Kept(number=1, values=[record])])
+    device = meter(late)
+
+    def written(peripheral: FakePeripheral, uuid: int | bytes, value: bytes) -> None:
+        late.written(peripheral, uuid, value)
+        if value == ALL:
+            asyncio.get_running_loop().call_later(0.5, peripheral.notify, *context)
+
+    device.when_written = written
+    store = Store()
+    radio = FakeRadio(device)
+    async with collecting(radio, store, listed=(METER,)):
+        radio.advertise(METER)
+        await asyncio.sleep(0.7)
+        assert (store.values, store.marks) == ([record], {}), "the record is here, its context is not"
+        await asyncio.sleep(0.7)
+        assert store.marks
+    assert store.values == [record, context]
+    assert [c.value for c in store.readings[1].context][-2:] == [record[1], ALL]
+
+
 async def test_a_glucose_context_carries_the_record_that_it_belongs_to() -> None:
     server = FakeRecords(kept=[glucose(number, meal=number % 2 == 0) for number in range(4)])
     store = Store()
