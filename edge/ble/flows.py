@@ -127,6 +127,8 @@ FLOWS: Final[Mapping[int, Flow]] = MappingProxyType(
 )
 """By service. An intermediate cuff pressure (2A36) or temperature (2A1E) is no result, and is not subscribed to."""
 
+ORDER_DONE: Final = b"\x80"
+"""What a GHS control point indicates when it did what it was told; Philips' server says 81 if it is busy, 82 if it cannot."""
 LIVE: Final = frozenset(value for flow in FLOWS.values() for value in flow.live)
 """What comes by itself, in whichever service a device has it."""
 KEPT: Final = frozenset(value for flow in FLOWS.values() for records in flow.records for value in records.values)

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Final
 
 from edge.ble import device_clock
-from edge.ble.flows import FLOWS, KEPT, LIVE, SEGMENTED, Records
+from edge.ble.flows import FLOWS, KEPT, LIVE, ORDER_DONE, SEGMENTED, Records
 from edge.ble.radio import Characteristic, Link, RadioError, Sighting
 from edge.ble.records import Fetch, Memory, Outcome, control_points
 from edge.intake import Intake
@@ -310,19 +310,20 @@ class Session:
             try:
                 async with asyncio.timeout(STEP_S):
                     if point.notifies and point not in self._subscribed:  # it refuses who does not hear its answer
-                        await self._link.subscribe(point, lambda _: None)
+                        await self._link.subscribe(point, partial(self._obeyed, uuid))
                         self._subscribed.append(point)
                     await self._link.write(point, value)
             except (RadioError, TimeoutError) as error:
                 if self._link.gone.is_set():
                     raise
-                event(
-                    "order_refused",
-                    logging.WARNING,
-                    device=self._named,
-                    characteristic=short_uuid(uuid),
-                    reason=reason_of(error),
-                )
+                self._refused(uuid, reason_of(error))
+
+    def _obeyed(self, uuid: int, answer: bytes) -> None:
+        if answer != ORDER_DONE:
+            self._refused(uuid, f"answer-{answer[:1].hex()}")
+
+    def _refused(self, uuid: int, reason: str) -> None:
+        event("order_refused", logging.WARNING, device=self._named, characteristic=short_uuid(uuid), reason=reason)
 
     # Stored records
 

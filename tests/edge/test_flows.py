@@ -570,6 +570,23 @@ async def test_a_health_sensor_that_still_sends_is_stopped_before_it_is_asked_fo
     assert device.done.count("subscribe") == 4, "each characteristic once"
 
 
+async def test_a_health_sensor_that_does_not_begin_says_so_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    device, wanted = _health_sensor()
+    server = device.when_written.__self__  # type: ignore[attr-defined]
+
+    def written(device: FakePeripheral, uuid: int | bytes, value: bytes) -> None:
+        if uuid == 0x2BF4:
+            device.notify(uuid, b"\x80" if value == b"\x02" else b"\x82")
+        server.written(device, uuid, value)
+
+    device.when_written = written
+    store = Store()
+    await session(device, store)
+    assert store.values == wanted
+    refused = [record.fields for record in caplog.records if record.message == "order_refused"]  # type: ignore[attr-defined]
+    assert [(fields["characteristic"], fields["reason"]) for fields in refused] == [("2BF4", "answer-82")]
+
+
 async def test_a_message_in_segments_is_one_reading_and_what_is_not_whole_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
