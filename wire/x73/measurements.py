@@ -13,7 +13,7 @@ from typing import Final
 
 from wire.errors import DecodeError
 from wire.measurement import DeviceTime, Measurement
-from wire.x73.codes import LASTING, Attr
+from wire.x73.codes import LASTING, MDS_HANDLE, Attr
 from wire.x73.dim import HANDLE_MAPS, VALUE_MAP, Configuration, DimObject, read_all
 from wire.x73.mder import U32, Reader, Tolerance, Tolerated
 from wire.x73.reports import MapEntry, ObservationVar, PersonScan, ScanReport
@@ -87,6 +87,10 @@ class Rhythm:
     def at(self, index: int) -> DeviceTime | None:
         """When the entry with this number, counted from the first one here, was."""
         return relative_to(self.start, 0, (self.first + index) * self.period_ticks * RELATIVE_TICK_US)
+
+
+_OF_ITSELF: Final = Layout(entries=(), quick=None, warning=None)
+"""What an agent reports of itself, its battery: the MDS tells the map, and it is no measurement."""
 
 
 class ReportDecoder:
@@ -199,6 +203,10 @@ class ReportDecoder:
         configuration = self.configuration
         warning: tuple[Tolerance, str] | None = None
         declared = configuration.by_handle.get(handle)
+        if declared is None and handle == MDS_HANDLE:
+            itself = self._metrics.setdefault(handle, Metric(handle, {}))
+            itself.layouts[size] = _OF_ITSELF
+            return itself
         if declared is None:
             declared = configuration.undeclared_by_handle.get(handle)
             if declared is None:
@@ -224,6 +232,8 @@ class ReportDecoder:
         declared = self.configuration.by_handle.get(handle)
         if declared is not None:
             return self._metric(handle, declared)
+        if handle == MDS_HANDLE:
+            return None
         known = self._metrics.get(handle)
         self._let_pass(Tolerance.UNDECLARED_HANDLE, f"object {handle} is not declared", offset)
         if known is None and Attr.ID_TYPE in reported:

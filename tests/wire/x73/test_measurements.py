@@ -17,7 +17,7 @@ from wire.x73.codes import Attr, MetricSpec, Noti, ObjectClass
 from wire.x73.dim import Configuration, attribute, type_of
 from wire.x73.mder import Tolerated
 from wire.x73.measurements import Clocks, ReportDecoder
-from wire.x73.reports import ConfigObject, MapEntry, ObservationVar, PersonScan, ScanReport
+from wire.x73.reports import ConfigObject, MapEntry, ObservationFixed, ObservationVar, PersonScan, ScanReport
 from wire.x73.services import SegmentElement, SegmentEntryMap, SegmentStatics
 from wire.x73.specializations import BASIC, SPECIALIZATIONS, compound, enumeration, numeric, waveform
 from wire.x73.times import decode_absolute, decode_base_offset, encode_absolute, encode_base_offset
@@ -359,6 +359,28 @@ def test_an_unset_clock_gives_relative_times_no_date() -> None:
     told = ((Attr.NU_VAL_OBS_BASIC, "0062"), (Attr.TIME_STAMP_REL, "00000000"))
     assert only_one(observe(SPO2, *told, clocks=unset)).device_time is None
     assert Clocks() == Clocks.of({Attr.TIME_ABS: b"\xff" * 8, Attr.TIME_BO: b"1"})
+
+
+@pytest.mark.parametrize("kind", ["fixed", "variable"])
+def test_what_an_agent_reports_of_itself_is_no_measurement_and_costs_none(kind: str) -> None:
+    """Object 0 is the MDS: its battery may stand in a report, by a map that only the MDS itself tells."""
+    told = tuple(Attribute(id=int(id_), value=bits(raw)) for id_, raw in ((Attr.VAL_BATT_CHARGE, "0046"),))
+    scan = (
+        PersonScan(
+            person=None,
+            fixed=(
+                ObservationFixed(handle=0, data=bits("0046")),
+                ObservationFixed(handle=1, data=bits("0062") + STAMP),
+            ),
+        )
+        if kind == "fixed"
+        else PersonScan(person=None, variable=(ObservationVar(handle=0, attributes=told),))
+    )
+    tolerated: list[Tolerated] = []
+    decoder = ReportDecoder(Configuration(config_id=0x4000, objects=(SPO2,)), tolerated=tolerated)
+    report = ScanReport(event_type=Noti.SCAN_REPORT_FIXED, handle=0, data_req_id=0xF000, number=0, scans=(scan,))
+    assert [str(each.value) for each in decoder.decode(report)] == (["98"] if kind == "fixed" else [])
+    assert tolerated == []
 
 
 # Segments
