@@ -8,6 +8,8 @@ from simulator import cli, demo, scenario
 from simulator.ble.devices import KINDS
 from simulator.ble.faults import FAULTS
 
+ROOT = Path(__file__).parents[2]
+
 GOOD = """
 seed = 5
 [[person]]
@@ -135,8 +137,9 @@ faults = "garbage"
 
 
 def test_the_documentation_names_every_kind_and_every_fault() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
     assert [kind for kind in KINDS if kind not in text] == []
+    assert f"{len(KINDS)} kinds over Bluetooth LE" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert [name for name in FAULTS if name.removeprefix("disconnect-after") not in text] == []
 
 
