@@ -1,4 +1,4 @@
-"""Generic health sensor: Live (2B8B) and Stored (2BDD) Health Observations and Features (2BF3), Bluetooth GHSS 1.0.
+"""Generic health sensor: Live (2B8B) and Stored (2BDD) Health Observations, Features (2BF3), schedule (2BF1); GHSS 1.0.
 
 An observation says by itself what it is, in which unit and when: class, length, flags, then what the flags name, then
 the value. A bundle holds several, which take from it what they do not say themselves. Codes are whole MDC codes, units
@@ -228,8 +228,11 @@ def _value(reader: Reader, kind: int, header: _Header, end: int | None) -> Measu
         reader.take(reader.u16("length of the string"), "string")
         absent = "as-text"
     else:
-        _skip(reader, kind)
         absent = "unsupported"
+        if kind == _STATES:
+            reader.take(3 * reader.u8("size of the masks"), "masks")
+        else:
+            _skip_tlvs(reader)
     return Measurement(
         code=code,
         absent=absent,
@@ -303,14 +306,6 @@ def _component(reader: Reader) -> Measurement:
     if len(part.components) == 1:
         return part.components[0]
     return Measurement(code=code, absent="unsupported") if part.components or part.samples else part
-
-
-def _skip(reader: Reader, kind: int) -> None:
-    """Read a value that is not told to its end."""
-    if kind == _STATES:
-        reader.take(3 * reader.u8("size of the masks"), "masks")
-    else:
-        _skip_tlvs(reader)
 
 
 def _skip_tlvs(reader: Reader) -> None:
