@@ -22,7 +22,16 @@ from wire.measurement import Measurement, MeasurementStatus
 from wire.x73.agent import Agent, AgentProfile
 from wire.x73.apdu import EventReport, Prst, decode_apdu, encode_apdu
 from wire.x73.codes import Noti
-from wire.x73.events import Associated, AttributesRead, Configured, Released, Reported, ScannerSwitched, Warned
+from wire.x73.events import (
+    Associated,
+    AttributesRead,
+    Configured,
+    Released,
+    Reported,
+    ScannerSwitched,
+    SegmentData,
+    Warned,
+)
 from wire.x73.manager import Manager
 from wire.x73.mder import Tolerated
 from wire.x73.measurements import ReportDecoder
@@ -212,3 +221,34 @@ def test_a_report_of_the_danish_scale_is_understood_by_the_whole_manager() -> No
     (reported,) = only(Reported, manager.receive(vector("opentele/and_uc321_lb").value, NOW))
     assert reported.report.event_type == Noti.SCAN_REPORT_VAR
     assert [m.unit for m in reported.measurements] == ["kg"] * 4 + ["[lb_av]"]
+
+
+def test_the_doses_of_a_pen_are_fetched_and_read_as_the_pen_said_them() -> None:
+    """A Novo Nordisk NovoPen 6: a store by an entry map of its own, no absolute clock, a dose that has no value."""
+    pen = {id_.removeprefix("novopen/"): each.value for id_, each in VECTORS.items() if id_.startswith("novopen/")}
+    manager = Manager(bytes.fromhex("001465004507b951"))
+    manager.connected(NOW)
+    events = manager.receive(pen["aarq"] + pen["config"], NOW)
+    assert manager.to_send() == pen["aare"] + pen["config_answer"] + pen["get"]
+    (store,) = only(Configured, events)[0].configuration.stores
+    manager.receive(pen["mds"], NOW)
+    manager.list_segments(store.handle, NOW)
+    assert manager.to_send() == pen["list"]
+    manager.receive(pen["listed"], NOW)
+    manager.transfer(store.handle, 16, NOW)
+    assert manager.to_send() == pen["transfer"]
+    manager.receive(pen["transferring"], NOW)
+    (doses,) = only(SegmentData, manager.receive(pen["doses"], NOW))
+    said = [(m.code, str(m.value), m.unit, sorted(m.bits or ())) for m in doses.measurements]
+    assert said == [
+        (8532993, "3.0", "[iU]", []),
+        (8532994, "None", None, [4]),
+        (8532993, "2.0", "[iU]", []),
+        (8532994, "None", None, [4]),
+        (8532993, "not-a-number", None, []),
+        (8532994, "None", None, [5]),
+        (8581120, "None", None, [12]),
+    ]
+    manager.confirm(doses, NOW)
+    # The other manager leaves out the bits that say which entries these are; ours gives them back.
+    assert manager.to_send() == pen["confirmed"].replace(b"\0\0\0\3\0\x80", b"\0\0\0\3\xc0\x80")
