@@ -5,7 +5,6 @@ against `fake_bluez` the adapter is stuck from the start, and the time counts fr
 """
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
@@ -15,13 +14,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from edge.ble.bleak_radio import BleakRadio
-from edge.ble.collect import Collector
 from edge.bluez import ADAPTER, Bluez
-from edge.intake import Intake
 from tests.bench.micro import Figure
 from tests.edge.fake_bluez import Peer, serving
-from tests.edge.radio_story import Collected, now, peripheral
+from tests.edge.radio_story import Collected, collecting_with_bleak, peripheral
 from tests.system_bus import SystemBus
 
 HUB, DEVICE = "00:00:00:00:00:01", "00:00:00:00:00:02"
@@ -131,21 +127,8 @@ async def _stuck(how: str) -> float:
 @asynccontextmanager
 async def _collecting() -> AsyncIterator[Collected]:
     collected = Collected()
-    radio = BleakRadio(adapter="hci0")
-    collector = Collector(
-        radio=radio,
-        devices=[(bytes.fromhex(DEVICE.replace(":", "")), "")],
-        intake=Intake(put=collected.put, stored=lambda: None),
-        now=now,
-    )
-    task = asyncio.create_task(collector.run())
-    try:
+    async with collecting_with_bleak([DEVICE], collected.put):
         yield collected
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await radio.close()
 
 
 async def _measure(collected: Collected) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 
 from edge.ble.collect import Collector
@@ -67,6 +67,19 @@ def clock_that_is(state: ClockState) -> Callable[[], Clock]:
 
 
 @asynccontextmanager
+async def running(loop: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Something that runs until it is cancelled, and must not end by itself."""
+    task = asyncio.create_task(loop)
+    try:
+        yield
+        assert not task.done(), "it ended by itself"
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
 async def collecting(
     radio: FakeRadio,
     store: Store,
@@ -83,17 +96,11 @@ async def collecting(
         now=now or clock_that_is(ClockState.UNSYNCHRONISED),
         connections=connections,
     )
-    retrying = asyncio.create_task(collector.intake.run())
-    task = asyncio.create_task(collector.run())
-    await asyncio.sleep(0.01)
     try:
-        yield collector
-        assert not task.done(), "collecting ended by itself"
+        async with running(collector.intake.run()), running(collector.run()):
+            await asyncio.sleep(0.01)
+            yield collector
     finally:
-        retrying.cancel()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
         collector.intake.close()
     assert not radio.open, "a connection was left open"
     assert all(link.closed for link in radio.links), "a link was not closed"

@@ -2,12 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from bleak.backends.bluezdbus.manager import _global_instances
 
+from edge.ble.bleak_radio import BleakRadio
+from edge.ble.collect import Collector
+from edge.intake import Intake
 from simulator.ble.bluez import Characteristic, Peripheral, Service
+from tests.edge.collecting import running
 from wire.batch import parse_reading
 from wire.evidence import Clock, ClockState, Reading
 
@@ -72,3 +78,22 @@ class Collected:
             while len(self.readings) < count:
                 self.news.clear()
                 await self.news.wait()
+
+
+@asynccontextmanager
+async def collecting_with_bleak(
+    addresses: Sequence[str], put: Callable[[bytes], int], *, adapter: str = "hci0", **more: Any
+) -> AsyncIterator[Collector]:
+    """A collector with the real radio, which is let go of at the end; `more` is for `Collector`."""
+    radio = BleakRadio(adapter=adapter)
+    collector = Collector(
+        radio=radio,
+        devices=[(bytes.fromhex(address.replace(":", "")), "") for address in addresses],
+        intake=Intake(put=put, stored=lambda: None),
+        **{"now": now, **more},
+    )
+    try:
+        async with running(collector.run()):
+            yield collector
+    finally:
+        await radio.close()

@@ -2,7 +2,6 @@
 
 import ast
 import asyncio
-import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,9 +12,8 @@ import pytest
 from edge.ble.bleak_radio import BleakRadio
 from edge.ble.collect import Collector
 from edge.ble.radio import RadioError, Sighting
-from edge.intake import Intake
 from simulator.ble.bluez import Peripheral
-from tests.edge.radio_story import Collected, no_bus_left_open, now, peripheral, services  # noqa: F401  (a fixture)
+from tests.edge.radio_story import Collected, collecting_with_bleak, no_bus_left_open, peripheral, services  # noqa: F401  (a fixture)
 from tests.support import PrivateBus
 
 SPO2_98 = bytes.fromhex("0062004800")
@@ -30,24 +28,9 @@ def address(bus: PrivateBus, number: int) -> bytes:
 @asynccontextmanager
 async def collecting(bus: PrivateBus, *numbers: int) -> AsyncIterator[tuple[Collector, Collected]]:
     collected = Collected()
-    addresses = [address(bus, number) for number in numbers]
-    radio = BleakRadio(adapter="hci0")
-    collector = Collector(
-        radio=radio,
-        devices=[(each, "") for each in addresses],
-        intake=Intake(put=collected.put, stored=lambda: None),
-        now=now,
-        idle_timeout_s=1.5,
-    )
-    task = asyncio.create_task(collector.run())
-    try:
+    addresses = [bus.adapters[number] for number in numbers]
+    async with collecting_with_bleak(addresses, collected.put, idle_timeout_s=1.5) as collector:
         yield collector, collected
-        assert not task.done()
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await radio.close()
 
 
 async def until_idle(collector: Collector) -> None:

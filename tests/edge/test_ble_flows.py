@@ -1,17 +1,13 @@
 """Stored records over BlueZ's D-Bus API: real bleak, BlueZoo, and a meter that gives out its records when asked."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
-from edge.ble.bleak_radio import BleakRadio
 from edge.ble.collect import Collector
-from edge.intake import Intake
 from simulator.ble.bluez import Characteristic, Peripheral, Service
 from simulator.ble.racp import RecordAccess, Reported
 from tests.edge.collecting import Store, clock_that_is
-from tests.edge.radio_story import WITHIN_S, no_bus_left_open  # noqa: F401  (a fixture)
+from tests.edge.radio_story import WITHIN_S, collecting_with_bleak, no_bus_left_open  # noqa: F401  (a fixture)
 from tests.edge.test_flows import CONTEXT, GLUCOSE, glucose, values_of
 from tests.support import PrivateBus
 from wire.evidence import ClockState
@@ -65,26 +61,9 @@ class Meter:
             await self.peripheral.send(RACP, reported.then)
 
 
-@asynccontextmanager
-async def collecting(bus: PrivateBus, store: Store) -> AsyncIterator[None]:
-    radio = BleakRadio(adapter="hci0")
-    collector = Collector(
-        radio=radio,
-        devices=[(bytes.fromhex(bus.adapters[1].replace(":", "")), "")],
-        intake=Intake(put=store.put, stored=lambda: None),
-        memory=store,
-        now=clock_that_is(ClockState.SYNCHRONISED),
-        idle_timeout_s=0.5,
-    )
-    task = asyncio.create_task(collector.run())
-    try:
-        yield
-        assert not task.done()
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await radio.close()
+def collecting(bus: PrivateBus, store: Store) -> AbstractAsyncContextManager[Collector]:
+    clock = clock_that_is(ClockState.SYNCHRONISED)
+    return collecting_with_bleak([bus.adapters[1]], store.put, memory=store, now=clock, idle_timeout_s=0.5)
 
 
 async def test_200_stored_records_arrive_in_order_and_once_and_the_clock_is_set_after_them(

@@ -1,9 +1,8 @@
 """Collecting, with a radio that behaves as ordered and a clock that costs no time."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -15,8 +14,9 @@ from edge.ble.fake_radio import OPERATION_S, FakePeripheral, FakeRadio
 from edge.ble.radio import RadioError
 from edge.intake import MAX_HELD, Intake
 from edge.outbox import OutboxFull
-from wire.batch import parse_reading
-from wire.evidence import Clock, ClockState, Reading
+from tests.edge.collecting import Store, clock_that_is
+from tests.edge.collecting import collecting as collecting_from
+from wire.evidence import ClockState
 
 pytestmark = pytest.mark.looptime
 
@@ -31,35 +31,6 @@ CONTEXT: dict[int | bytes, bytes] = {
     0x2A60: b"\x00\x00",
     0x2A2B: bytes.fromhex("e9070c1f173b3b07ff06"),
 }
-
-
-class Store:
-    """An outbox in memory that may refuse."""
-
-    def __init__(self) -> None:
-        self.readings: list[Reading] = []
-        self.refuses = False
-        self.woken = 0
-        self.when_put: Callable[[], None] = lambda: None
-
-    def put(self, encoded: bytes) -> int:
-        if self.refuses:
-            raise OutboxFull("no room")
-        self.when_put()
-        reading = parse_reading(encoded)
-        assert isinstance(reading, Reading)
-        self.readings.append(reading)
-        return len(self.readings)
-
-    def wake(self) -> None:
-        self.woken += 1
-
-
-def now() -> Clock:
-    seconds = asyncio.get_running_loop().time()
-    return Clock(
-        wall_us=1_700_000_000_000_000, mono_us=int(seconds * 1e6), boot=bytes(16), state=ClockState.UNSYNCHRONISED
-    )
 
 
 def silence(_: FakePeripheral) -> None:
@@ -83,31 +54,7 @@ def cuff() -> FakePeripheral:
     return FakePeripheral(address=CUFF, measurements=(BLOOD_PRESSURE,))
 
 
-@asynccontextmanager
-async def collecting(
-    radio: FakeRadio, store: Store, *, listed: tuple[bytes, ...] = (OXIMETER, CUFF), connections: int = 4
-) -> AsyncIterator[Collector]:
-    collector = Collector(
-        radio=radio,
-        devices=[(address, "") for address in listed],
-        intake=Intake(put=store.put, stored=store.wake),
-        now=now,
-        connections=connections,
-    )
-    retrying = asyncio.create_task(collector.intake.run())
-    task = asyncio.create_task(collector.run())
-    await asyncio.sleep(0.01)
-    try:
-        yield collector
-        assert not task.done(), "collecting ended by itself"
-    finally:
-        retrying.cancel()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        collector.intake.close()
-    assert not radio.open, "a connection was left open"
-    assert all(link.closed for link in radio.links), "a link was not closed"
+collecting = partial(collecting_from, listed=(OXIMETER, CUFF))
 
 
 async def test_a_device_that_measures_and_leaves_has_its_reading_stored_with_its_context() -> None:
@@ -465,7 +412,10 @@ async def test_collecting_ends_within_seconds_even_with_a_device_that_does_not_l
     device.faults = {"close": "hang"}
     radio = FakeRadio(device)
     collector = Collector(
-        radio=radio, devices=[(OXIMETER, "")], intake=Intake(put=Store().put, stored=lambda: None), now=now
+        radio=radio,
+        devices=[(OXIMETER, "")],
+        intake=Intake(put=Store().put, stored=lambda: None),
+        now=clock_that_is(ClockState.UNSYNCHRONISED),
     )
     task = asyncio.create_task(collector.run())
     await asyncio.sleep(0.01)

@@ -22,16 +22,14 @@ from dbus_fast.aio import MessageBus
 from edge import cli
 from edge.ble import device_clock, pairing
 from edge.ble.bleak_radio import BleakRadio
-from edge.ble.collect import Collector
 from edge.ble.pair_texts import KINDS, TEXTS
 from edge.ble.pairing import AGENT_PATH
 from edge.ble.radio import Sighting
 from edge.bluez import Bluez, BluezError
 from edge.identity import establish
-from edge.intake import Intake
 from edge.listing import file_of, load
 from tests.edge.fake_bluez import HCI0, FakeBluez, Peer, serving
-from tests.edge.radio_story import Collected, no_bus_left_open, now  # noqa: F401  (a fixture)
+from tests.edge.radio_story import Collected, collecting_with_bleak, no_bus_left_open  # noqa: F401  (a fixture)
 from tests.system_bus import SystemBus
 from wire.services import SERVICES
 
@@ -279,23 +277,13 @@ async def test_a_bonded_device_with_a_private_address_is_read_by_its_identity_an
         assert (await hub(*pairs(PRIVATE))).status == 0
         asked = len(bluez.asked)
         collected = Collected()
-        radio = BleakRadio(adapter="hci0")
-        listed = [(device.address, device.label) for device in load(home / "outbox.db")]
-        collector = Collector(
-            radio=radio, devices=listed, intake=Intake(put=collected.put, stored=lambda: None), now=now
-        )
-        task = asyncio.create_task(collector.run())
-        try:
-            async with asyncio.timeout(WITHIN_S):
-                (device,) = bluez.devices.values()
-                while not device.characteristics or not device.characteristics[-1].subscribed.is_set():  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+        addresses = [device.address.hex(":") for device in load(home / "outbox.db")]
+        async with collecting_with_bleak(addresses, collected.put), asyncio.timeout(WITHIN_S):
+            (device,) = bluez.devices.values()
+            while not device.characteristics or not device.characteristics[-1].subscribed.is_set():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             device.characteristics[-1].notify(bytes.fromhex("0062004800"))
             await collected.until(1)
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await radio.close()
         assert len(bluez.asked) == asked
     assert collected.readings[0].device.address == bytes.fromhex(OXIMETER.replace(":", ""))
 

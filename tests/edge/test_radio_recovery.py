@@ -5,7 +5,6 @@ its own, at most `LONGEST_RETRY_S` is added.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,12 +16,10 @@ import pytest
 from edge.ble import adapter, attention, collect
 from edge.ble import bleak_radio as ble
 from edge.ble.adapter import CONNECT_HANGS, DEAF, FIRST_PAUSE_S, LIMITS, LONGEST_PAUSE_S, SCAN_REFUSED, Health
-from edge.ble.bleak_radio import BleakRadio
 from edge.ble.collect import Collector
 from edge.bluez import ADAPTER, Bluez
-from edge.intake import Intake
 from tests.edge.fake_bluez import FakeBluez, Peer, serving
-from tests.edge.radio_story import Collected, no_bus_left_open, now, peripheral  # noqa: F401  (a fixture)
+from tests.edge.radio_story import Collected, collecting_with_bleak, no_bus_left_open, peripheral  # noqa: F401  (a fixture)
 from tests.system_bus import SystemBus
 
 HUB = "00:00:00:00:00:01"
@@ -56,23 +53,8 @@ def bus(bare_bus: SystemBus) -> SystemBus:
 @asynccontextmanager
 async def collecting(wanted: str = "hci0") -> AsyncIterator[tuple[Collector, Collected]]:
     collected = Collected()
-    radio = BleakRadio(adapter=wanted)
-    collector = Collector(
-        radio=radio,
-        devices=[(bytes.fromhex(DEVICE.replace(":", "")), "")],
-        intake=Intake(put=collected.put, stored=lambda: None),
-        now=now,
-        idle_timeout_s=1.5,
-    )
-    task = asyncio.create_task(collector.run())
-    try:
+    async with collecting_with_bleak([DEVICE], collected.put, adapter=wanted, idle_timeout_s=1.5) as collector:
         yield collector, collected
-        assert not task.done(), "collecting ended by itself"
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await radio.close()
 
 
 async def measure_once(collected: Collected) -> None:

@@ -1,7 +1,6 @@
 """Collecting from serial devices, with ports that behave as ordered and a clock that costs no time."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from edge.outbox import OutboxFull
 from edge.serial import lines as serial_lines
 from edge.serial.lines import ABSENT_S, LONGEST_RETRY_S, Line, SerialCollector, local_time
 from edge.serial.port import Framing, PortError
+from tests.edge.collecting import running
 from tests.wire.test_serial_flags import blow, spot_check
 from wire.batch import parse_reading
 from wire.evidence import Clock, ClockState, SerialFrame
@@ -126,15 +126,9 @@ async def collecting(
         now=now,
         opens=ports,
     )
-    task = asyncio.create_task(collector.run())
-    await asyncio.sleep(0.01)
-    try:
+    async with running(collector.run()):
+        await asyncio.sleep(0.01)
         yield collector
-        assert not task.done(), "collecting ended by itself"
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
     assert all(port.closed for port in ports.opened), "a port was left open"
 
 

@@ -1,7 +1,6 @@
 """The hub's Current Time Service, read by a device through BlueZ's API (BlueZoo on a bus of its own)."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from edge.ble.device_clock import CURRENT_TIME
 from edge.ble.pairing import listening
 from edge.ble.time_service import LOCAL_TIME_INFORMATION, TimeService, local_time_information
 from edge.bluez import ADAPTER, CHARACTERISTIC, DEVICE, Bluez
+from tests.edge.collecting import running
 from tests.edge.radio_story import now, peripheral
 from tests.system_bus import SystemBus
 from wire.evidence import Clock, ClockState
@@ -58,14 +58,8 @@ def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SystemBus]:
 
 @asynccontextmanager
 async def offering(clock: HubClock) -> AsyncIterator[None]:
-    task = asyncio.create_task(TimeService(adapter=lambda: "hci0", now=clock.now).run())
-    try:
+    async with running(TimeService(adapter=lambda: "hci0", now=clock.now).run()):
         yield
-        assert not task.done()
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def until_offered(bluez: Bluez, *, expected: bool) -> None:
