@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import cli
-from edge.identity import establish
+from tests.edge.home import HUB_TOML, furnish
 from tests.support import rounds
 from tests.wire.vectors import Vector, load
 from wire.cose import load_public_key_pem, thumbprint
@@ -25,17 +25,6 @@ from wire.serial import decode as decode_serial
 VECTORS = [vector for vector in load("gatt.json") if not vector.expected.get("invalid")]
 
 FRAMES = [vector for vector in load("serial.json") if not vector.expected.get("invalid")]
-
-HUB_TOML = """\
-[hub]
-id = "hub-0001"
-key = "hub-key.pem"
-store = "outbox.db"
-[bridge]
-public_key = "bridge-public.pem"
-[mqtt]
-host = "127.0.0.1"
-"""
 
 
 class Outcome:
@@ -65,9 +54,7 @@ def hub(capsys: pytest.CaptureFixture[str]) -> Hub:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    bridge = establish(tmp_path / "bridge-key.pem")
-    (tmp_path / "bridge-public.pem").write_bytes(bridge.public_key_pem)
-    (tmp_path / "hub.toml").write_text(HUB_TOML)
+    furnish(tmp_path)
     return tmp_path
 
 

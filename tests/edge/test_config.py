@@ -10,19 +10,10 @@ import trustme
 from edge import config
 from edge.config import Config, ConfigError, Fault, load
 from edge.identity import establish
+from tests.edge.home import HUB_TOML, furnish
 
-GOOD = """\
-[hub]
-id = "hub-0001"
-key = "hub-key.pem"
-store = "outbox.db"
-
-[bridge]
-public_key = "bridge-public.pem"
-
-[mqtt]
-host = "127.0.0.1"
-
+GOOD = f"""\
+{HUB_TOML}
 [[device]]
 address = "aa:BB:CC:DD:EE:01"
 label = "oximeter"
@@ -39,8 +30,7 @@ def write(directory: Path, text: str) -> Path:
 def home(tmp_path: Path) -> Path:
     """A directory with everything that GOOD names."""
     establish(tmp_path / "hub-key.pem")
-    bridge = establish(tmp_path / "bridge-key.pem")
-    (tmp_path / "bridge-public.pem").write_bytes(bridge.public_key_pem)
+    furnish(tmp_path)
     return tmp_path
 
 

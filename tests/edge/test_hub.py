@@ -40,13 +40,14 @@ class HubProcess:
         establish(home / "hub-key.pem")
         self.bridge_key = StubBridge.public_key_to(home / "bridge-public.pem")
         (home / "hub-public.pem").write_bytes(establish(home / "hub-key.pem").public_key_pem)
-        self.write_config(port)
+        self.port = port
+        self.write_config()
 
-    def write_config(self, port: int, *devices: str) -> None:
+    def write_config(self, *devices: str, port: int | None = None) -> None:
         self.config.write_text(
             f'[hub]\nid = "{HUB}"\nkey = "hub-key.pem"\nstore = "outbox.db"\n'
             '[bridge]\npublic_key = "bridge-public.pem"\n'
-            f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n'
+            f'[mqtt]\nhost = "127.0.0.1"\nport = {port or self.port}\n'
             "[ble]\nidle_timeout_s = 2\n" + "".join(f'[[device]]\naddress = "{device}"\n' for device in devices)
         )
 
@@ -126,7 +127,7 @@ def test_without_a_listed_device_bleak_is_never_imported(hub: HubProcess, bridge
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_hub_without_a_broker_stops_at_once_when_told_so(hub: HubProcess, free_port: int, number: int) -> None:
-    hub.write_config(free_port)
+    hub.write_config(port=free_port)
     hub.start()
     hub.until("connection_failed")
     assert hub.send(number) == 0
@@ -226,9 +227,8 @@ async def test_a_reading_goes_from_the_device_through_the_hub_to_the_bridge(
     hub: HubProcess,
     bridge: StubBridge,
     private_bus: PrivateBus,
-    iotcore_broker: BrokerProcess,
 ) -> None:
-    hub.write_config(iotcore_broker.port, private_bus.adapters[1])
+    hub.write_config(private_bus.adapters[1])
     hub.start(private_bus.environment)
     async with oximeter() as device:
         await measure(device)
@@ -281,9 +281,8 @@ async def test_a_hub_that_is_killed_again_and_again_loses_nothing_that_it_counte
     hub: HubProcess,
     bridge: StubBridge,
     private_bus: PrivateBus,
-    iotcore_broker: BrokerProcess,
 ) -> None:
-    hub.write_config(iotcore_broker.port, private_bus.adapters[1])
+    hub.write_config(private_bus.adapters[1])
     async with oximeter() as device:
         for count in range(1, 6):
             hub.start(private_bus.environment)
@@ -298,9 +297,8 @@ async def test_a_hub_that_is_killed_again_and_again_loses_nothing_that_it_counte
 async def test_at_sigterm_a_connected_device_is_let_go(
     hub: HubProcess,
     private_bus: PrivateBus,
-    iotcore_broker: BrokerProcess,
 ) -> None:
-    hub.write_config(iotcore_broker.port, private_bus.adapters[1])
+    hub.write_config(private_bus.adapters[1])
     hub.start(private_bus.environment)
     async with oximeter() as device:
         await device.advertise()
@@ -315,11 +313,10 @@ async def test_at_sigterm_a_connected_device_is_let_go(
 async def test_without_bluetooth_the_hub_lives_and_says_why(
     hub: HubProcess,
     bridge: StubBridge,
-    iotcore_broker: BrokerProcess,
     tmp_path: Path,
 ) -> None:
     fill(hub.store, 1)
-    hub.write_config(iotcore_broker.port, "00:00:00:00:00:02")
+    hub.write_config("00:00:00:00:00:02")
     hub.start(os.environ | {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path / 'no-bus'}"})
     hub.until("scan_failed")
     hub.until("readings_confirmed")

@@ -26,9 +26,9 @@ from edge.ble.pair_texts import KINDS, TEXTS
 from edge.ble.pairing import AGENT_PATH
 from edge.ble.radio import Sighting
 from edge.bluez import Bluez, BluezError
-from edge.identity import establish
 from edge.listing import file_of, load
 from tests.edge.fake_bluez import HCI0, FakeBluez, Peer, serving
+from tests.edge.home import HUB_TOML, furnish
 from tests.edge.radio_story import Collected, collecting_with_bleak, no_bus_left_open  # noqa: F401  (a fixture)
 from tests.system_bus import SystemBus
 from wire.services import SERVICES
@@ -38,17 +38,6 @@ CUFF = "AA:BB:CC:DD:EE:02"
 PRIVATE = "5A:BB:CC:DD:EE:03"
 """A resolvable private address: 01 are its highest bits."""
 WITHIN_S = 15
-
-HUB_TOML = """\
-[hub]
-id = "hub-0001"
-key = "hub-key.pem"
-store = "outbox.db"
-[bridge]
-public_key = "bridge-public.pem"
-[mqtt]
-host = "127.0.0.1"
-"""
 
 
 class Outcome(NamedTuple):
@@ -63,9 +52,7 @@ Hub: TypeAlias = Callable[..., Awaitable[Outcome]]
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A hub's directory, on a system bus of its own."""
-    bridge = establish(tmp_path / "bridge-key.pem")
-    (tmp_path / "bridge-public.pem").write_bytes(bridge.public_key_pem)
-    (tmp_path / "hub.toml").write_text(HUB_TOML)
+    furnish(tmp_path)
     bus = SystemBus(tmp_path)
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.address)
     monkeypatch.setenv("LC_ALL", "C.UTF-8")

@@ -12,6 +12,7 @@ import pytest
 
 from edge.identity import establish
 from edge.outbox import Outbox
+from tests.edge.home import HUB_TOML, furnish
 from tests.support import eventually
 from wire.batch import parse_reading
 from wire.evidence import AgentReport
@@ -111,15 +112,7 @@ def test_a_bench_fetches_what_an_agent_has_stored(bench: Bench, tmp_path: Path) 
     assert bench.values() == expected
 
 
-HOME = """\
-[hub]
-id = "hub-0001"
-key = "hub-key.pem"
-store = "outbox.db"
-[bridge]
-public_key = "bridge-public.pem"
-[mqtt]
-host = "127.0.0.1"
+WAYS = """\
 port = {no_broker}
 [agents]
 tcp = "127.0.0.1:{port}"
@@ -142,9 +135,7 @@ class Home:
     def __init__(self, directory: Path, **places: object) -> None:
         self.directory, self.log = directory, directory / "hub.log"
         establish(directory / "hub-key.pem")
-        key = establish(directory / "bridge-key.pem").public_key_pem
-        (directory / "bridge-public.pem").write_bytes(key)
-        (directory / "hub.toml").write_text(HOME.format(**places))
+        furnish(directory, HUB_TOML + WAYS.format(**places))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([HUB, "run", "--config", directory / "hub.toml"], stderr=log)
         eventually(lambda: bool(self.events("listening")), within_s=20, what="the hub to listen")

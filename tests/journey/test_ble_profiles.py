@@ -62,7 +62,7 @@ def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SystemBus]:
 @pytest.fixture
 def hub(bus: SystemBus, tmp_path: Path, iotcore_broker: BrokerProcess) -> Iterator[HubProcess]:
     process = HubProcess(tmp_path, iotcore_broker.port)
-    process.write_config(iotcore_broker.port, *ADAPTERS[1:])
+    process.write_config(*ADAPTERS[1:])
     process.config.write_text(process.config.read_text().replace("[ble]\n", "[ble]\nconnections = 8\n"))
     yield process
     if process.process is not None:
