@@ -6,6 +6,7 @@ one. A clock that is not synchronised, or a time from before the clock was last 
 """
 
 from datetime import datetime, timedelta
+from struct import Struct
 from typing import Final, NamedTuple
 
 from wire.errors import DecodeError, WireError
@@ -18,6 +19,8 @@ _RESOLUTION: Final = 0x0C
 _OFFSET_USED: Final = 0x10
 _CURRENT_TIMELINE: Final = 0x20
 
+_LAYOUT: Final = Struct("<BIHBb").unpack
+"""Flags, elapsed time in 48 bits, time sync source type, quarters of an hour from UTC."""
 _PER_SECOND: Final = (1, 10, 1_000, 10_000)
 _EPOCH: Final = datetime(2000, 1, 1)  # noqa: DTZ001  (the offset, if any, stays beside the time)
 
@@ -47,13 +50,12 @@ class ElapsedTime(NamedTuple):
 def read_elapsed_time(reader: Reader) -> ElapsedTime:
     """The nine bytes of an Elapsed Time inside another characteristic."""
     at = reader.offset
-    raw = reader.take(9, "elapsed time")
-    flags, source, octet = raw[0], raw[7], raw[8]
-    count = int.from_bytes(raw[1:7], "little")
+    flags, low, high, source, quarters = _LAYOUT(reader.take(9, "elapsed time"))
+    count = low | high << 32
     current = flags & _CURRENT_TIMELINE != 0 and source != _NOT_SYNCHRONISED
     if flags & _TICKS:
         return ElapsedTime(None, current, source, count)
-    offset_min = 15 * (octet - 256 if octet > 127 else octet) if flags & _OFFSET_USED else 0
+    offset_min = 15 * quarters if flags & _OFFSET_USED else 0
     seconds, rest, scale = count, 0, 1
     if flags & _RESOLUTION:
         scale = _PER_SECOND[(flags & _RESOLUTION) >> 2]
