@@ -9,7 +9,7 @@ import re
 from calendar import isleap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -110,10 +110,40 @@ class DeviceTime:
             offset_min=offset_min,
         )
 
+    @classmethod
+    def of(cls, moment: datetime, *, offset_min: int | None = None) -> "DeviceTime":
+        """What a moment shows, whatever zone it has; WireError for a year that no device shows."""
+        return cls(
+            year=moment.year,
+            month=moment.month,
+            day=moment.day,
+            hour=moment.hour,
+            minute=moment.minute,
+            second=moment.second,
+            microsecond=moment.microsecond,
+            offset_min=offset_min,
+        )
+
     @property
     def known(self) -> bool:
         """True if the date is complete."""
         return bool(self.year and self.month and self.day)
+
+    @property
+    def wall(self) -> datetime:
+        """As a datetime without a zone; ValueError where the date is not complete."""
+        return datetime(  # noqa: DTZ001 - a device's own clock; its zone, if any, stays beside it
+            self.year, self.month, self.day, self.hour, self.minute, self.second, self.microsecond
+        )
+
+    def shifted(self, *, us: int = 0, minutes: int = 0) -> "DeviceTime | None":
+        """So much later, with the same offset from UTC; None where the date is not complete or off the calendar."""
+        if not self.known:
+            return None
+        try:
+            return DeviceTime.of(self.wall + timedelta(minutes=minutes, microseconds=us), offset_min=self.offset_min)
+        except (OverflowError, WireError):
+            return None
 
     def isoformat(self) -> str:
         """`2018-04-17T15:51:00`, with unknown parts as zeros, with an offset only if the device gave one."""

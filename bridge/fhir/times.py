@@ -303,7 +303,7 @@ def _that_made(
         return (clock,)
     there = clock.phg.astimezone(zone).utcoffset() or timedelta()
     # Offsets apart, for a stamp may stand at the very end of the calendar.
-    elapsed = _naive(stamp) - _naive(clock.phd) - (_own_offset(stamp, there) - _own_offset(clock.phd, there))
+    elapsed = stamp.wall - clock.phd.wall - (_own_offset(stamp, there) - _own_offset(clock.phd, there))
     earlier = tuple(each for each in before if elapsed < each.phg - clock.phg)
     return (*earlier, clock, *(each for each in before if each not in earlier))
 
@@ -313,9 +313,9 @@ def _by_clock(
 ) -> Timing | None:
     """By the device's clock, or None where it was set between the stamp and its reading, or later."""
     there = clock.phg.astimezone(zone).utcoffset() or timedelta()
-    shown = _naive(clock.phd)
+    shown = clock.phd.wall
     try:
-        elapsed = _naive(stamp) - _own_offset(stamp, there) - (shown - _own_offset(clock.phd, there))
+        elapsed = stamp.wall - _own_offset(stamp, there) - (shown - _own_offset(clock.phd, there))
         carried = clock.phg + elapsed
         difference = clock.phg.replace(tzinfo=None) - (shown - _own_offset(clock.phd, there))
     except OverflowError:
@@ -354,19 +354,13 @@ def _by_stamp(stamp: DeviceTime, received: datetime, zone: tzinfo, time_type: Ti
     return Timing(row=found, effective=_print_stamp(instant, stamp, zone), coincident=coincident)
 
 
-def _naive(stamp: DeviceTime) -> datetime:
-    return datetime(  # noqa: DTZ001  the device's own time has no zone
-        stamp.year, stamp.month, stamp.day, stamp.hour, stamp.minute, stamp.second, stamp.microsecond
-    )
-
-
 def _own_offset(stamp: DeviceTime, otherwise: timedelta) -> timedelta:
     return otherwise if stamp.offset_min is None else timedelta(minutes=stamp.offset_min)
 
 
 def _instant(stamp: DeviceTime, zone: tzinfo, received: datetime | None) -> datetime | None:
     """The stamp as an instant. An hour that comes twice is the later one, unless that lies after the reception."""
-    naive = _naive(stamp)
+    naive = stamp.wall
     try:
         if stamp.offset_min is not None:
             return (naive - timedelta(minutes=stamp.offset_min)).replace(tzinfo=UTC)

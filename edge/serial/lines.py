@@ -130,9 +130,7 @@ def local_time(clock: Clock) -> DeviceTime | None:
     if clock.state is not ClockState.SYNCHRONISED:
         return None
     there = _local(clock)
-    return DeviceTime(
-        year=there.year, month=there.month, day=there.day, hour=there.hour, minute=there.minute, second=there.second
-    )
+    return DeviceTime.of(there.replace(microsecond=0))
 
 
 def _off_s(reply: bytes, clock: Clock) -> float | None:

@@ -15,12 +15,12 @@ reported as that. Quality (a percentage of the sensor's own) has no MDC code in 
 `CgmRecord` and is no measurement.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
 from wire.errors import DecodeError
-from wire.gatt.date_time import read_date_time, shifted_time
+from wire.gatt.date_time import read_date_time
 from wire.gatt.glucose import SAMPLE_LOCATIONS, SAMPLE_TYPES, sample
 from wire.gatt.reader import Reader
 from wire.measurement import DeviceTime, Measurement, Special, numeric
@@ -116,7 +116,7 @@ class SessionStart:
 
     def at(self, offset_min: int) -> DeviceTime | None:
         """The time of a record; None where the start has no complete date."""
-        return shifted_time(self.time, offset_min)
+        return self.time.shifted(minutes=offset_min)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,15 +174,7 @@ def decode_session_start(value: bytes) -> SessionStart:
     if offset_min is not None and offset_min > _ZONES[-1] * 15:
         raise DecodeError(f"no time zone is {offset_min} minutes from UTC", reader.offset)
     return SessionStart(
-        time=DeviceTime(
-            year=time.year,
-            month=time.month,
-            day=time.day,
-            hour=time.hour,
-            minute=time.minute,
-            second=time.second,
-            offset_min=offset_min,
-        ),
+        time=replace(time, offset_min=offset_min),
         zone_quarters=None if zone == _ZONE_UNKNOWN else zone,
         dst=None if dst == _DST_UNKNOWN else dst,
     )

@@ -4,7 +4,7 @@ Year, month or day 0 means "not known" and is kept as such. A month 13 or 30 Feb
 because a reading with a wrong time is worse than one in quarantine.
 """
 
-from datetime import datetime, timedelta
+from dataclasses import replace
 from typing import Final
 
 from wire.errors import DecodeError, WireError
@@ -46,15 +46,7 @@ def decode_current_time(value: bytes) -> DeviceTime:
     fractions = reader.u8("fractions of a second")
     reader.u8("adjust reason")
     reader.end()
-    return DeviceTime(
-        year=time.year,
-        month=time.month,
-        day=time.day,
-        hour=time.hour,
-        minute=time.minute,
-        second=time.second,
-        microsecond=fractions * 1_000_000 // 256,
-    )
+    return replace(time, microsecond=fractions * 1_000_000 // 256)
 
 
 def describe_date_time(value: bytes) -> dict[str, str | bool]:
@@ -67,26 +59,3 @@ def describe_current_time(value: bytes) -> dict[str, str | bool]:
     time = decode_current_time(value)
     reasons = [reason for bit, reason in enumerate(ADJUST_REASONS) if value[9] >> bit & 1]
     return {"time": time.isoformat(), "day of week": DAYS[value[7]], "adjusted": ", ".join(reasons) or "no"}
-
-
-def shifted_time(time: DeviceTime, minutes: int) -> DeviceTime | None:
-    """A time so many minutes later, with its offset from UTC; None where the date is not complete or off the calendar."""
-    if not time.known:
-        return None
-    moved = datetime(  # noqa: DTZ001  (the device's own clock; its zone, if any, stays beside it)
-        time.year, time.month, time.day, time.hour, time.minute, time.second, time.microsecond
-    )
-    try:
-        moved += timedelta(minutes=minutes)
-        return DeviceTime(
-            year=moved.year,
-            month=moved.month,
-            day=moved.day,
-            hour=moved.hour,
-            minute=moved.minute,
-            second=moved.second,
-            microsecond=moved.microsecond,
-            offset_min=time.offset_min,
-        )
-    except (OverflowError, WireError):
-        return None

@@ -64,16 +64,7 @@ def read_elapsed_time(reader: Reader) -> ElapsedTime:
         seconds += 60 * offset_min
     try:
         moment = _EPOCH + timedelta(0, seconds, rest * (1_000_000 // scale))
-        time = DeviceTime(
-            year=moment.year,
-            month=moment.month,
-            day=moment.day,
-            hour=moment.hour,
-            minute=moment.minute,
-            second=moment.second,
-            microsecond=moment.microsecond,
-            offset_min=offset_min if flags & (_UTC | _OFFSET_USED) else None,
-        )
+        time = DeviceTime.of(moment, offset_min=offset_min if flags & (_UTC | _OFFSET_USED) else None)
     except (OverflowError, WireError):
         raise DecodeError("an elapsed time off any calendar", at) from None
     return ElapsedTime(time, current, source, count)

@@ -83,14 +83,6 @@ def _time(stamp: int | None, facing: int | None, since: int, at: int) -> DeviceT
         offset_min = (facing - stamp) // 60
     moment = datetime(since, 1, 1) + timedelta(seconds=seconds)  # noqa: DTZ001  (its zone, if any, stays beside it)
     try:
-        return DeviceTime(
-            year=moment.year,
-            month=moment.month,
-            day=moment.day,
-            hour=moment.hour,
-            minute=moment.minute,
-            second=moment.second,
-            offset_min=offset_min,
-        )
+        return DeviceTime.of(moment, offset_min=offset_min)
     except WireError as error:
         raise DecodeError(str(error), at) from None

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Final
 
 from wire.errors import WireError
-from wire.gatt.date_time import read_date_time, shifted_time
+from wire.gatt.date_time import read_date_time
 from wire.gatt.reader import Reader
 from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Special, numeric
 from wire.nomenclature import Mdc
@@ -240,7 +240,7 @@ def read_record(value: bytes) -> GlucoseRecord:
     time = base
     told = not status & _TIME_FAULT
     if offset:
-        moved = None if offset in (_OFFSET_OVERRUN, _OFFSET_UNDERRUN) else shifted_time(base, offset)
+        moved = None if offset in (_OFFSET_OVERRUN, _OFFSET_UNDERRUN) else base.shifted(minutes=offset)
         # An offset that cannot be added leaves the base time, which is not what the user's clock showed.
         time, told = (base, False) if moved is None else (moved, told)
     return GlucoseRecord(

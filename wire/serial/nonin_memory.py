@@ -87,14 +87,7 @@ def decode_piece(piece: bytes) -> tuple[Measurement, ...]:
     time = None
     if stop is not None:
         oldest = stop - timedelta(seconds=rate_s * (place + count - 1))
-        time = DeviceTime(
-            year=oldest.year,
-            month=oldest.month,
-            day=oldest.day,
-            hour=oldest.hour,
-            minute=oldest.minute,
-            second=oldest.second,
-        )
+        time = DeviceTime.of(oldest)
     period_ms = Decimal(1000 * rate_s)
     pulses, saturations = piece[_SAMPLES_AT::3][::-1], piece[_SAMPLES_AT + 1 :: 3][::-1]
     runs: tuple[tuple[int, str, tuple[Decimal | Special, ...]], ...] = (

@@ -258,7 +258,4 @@ def _checked(understood: Understood) -> Understood:
 
 
 def _distance_us(dated: DeviceTime) -> int:
-    then = datetime(  # noqa: DTZ001  as `_READ`
-        dated.year, dated.month, dated.day, dated.hour, dated.minute, dated.second, dated.microsecond
-    )
-    return (then - _READ) // timedelta(microseconds=1)
+    return (dated.wall - _READ) // timedelta(microseconds=1)

@@ -18,7 +18,7 @@ from wire.x73.dim import HANDLE_MAPS, VALUE_MAP, Configuration, DimObject, read_
 from wire.x73.mder import U32, Reader, Tolerance, Tolerated
 from wire.x73.reports import MapEntry, ObservationVar, PersonScan, ScanReport
 from wire.x73.services import SegmentElement, SegmentEntryMap, SegmentStatics
-from wire.x73.times import ABSOLUTE_BYTES, RELATIVE_TICK_US, decode_absolute, decode_base_offset, relative_to
+from wire.x73.times import ABSOLUTE_BYTES, RELATIVE_TICK_US, decode_absolute, decode_base_offset
 from wire.x73.values import CONTENTS, FRAMING, Content, Layout, Metric, measure
 
 _WRAP_TICKS: Final = 1 << 32
@@ -59,13 +59,13 @@ class Clocks:
         """When a RelativeTime was; the counter wraps after 6.2 days, so the nearest such moment is meant."""
         if self.absolute is None or self.relative is None:
             return None
-        return relative_to(self.absolute, 0, _nearest(ticks - self.relative, _WRAP_TICKS) * RELATIVE_TICK_US)
+        return self.absolute.shifted(us=_nearest(ticks - self.relative, _WRAP_TICKS) * RELATIVE_TICK_US)
 
     def at_high_resolution(self, us: int) -> DeviceTime | None:
         """When a HighResRelativeTime was."""
         if self.absolute is None or self.high_resolution is None:
             return None
-        return relative_to(self.absolute, 0, _nearest(us - self.high_resolution, _WRAP_US))
+        return self.absolute.shifted(us=_nearest(us - self.high_resolution, _WRAP_US))
 
 
 def _nearest(difference: int, wrap: int) -> int:
@@ -86,7 +86,7 @@ class Rhythm:
 
     def at(self, index: int) -> DeviceTime | None:
         """When the entry with this number, counted from the first one here, was."""
-        return relative_to(self.start, 0, (self.first + index) * self.period_ticks * RELATIVE_TICK_US)
+        return self.start.shifted(us=(self.first + index) * self.period_ticks * RELATIVE_TICK_US)
 
 
 _OF_ITSELF: Final = Layout(entries=(), quick=None, warning=None)

@@ -71,16 +71,7 @@ def decode_base_offset(raw: bytes, offset: int = 0) -> DeviceTime:
     local = (_EPOCH + timedelta(seconds=seconds, microseconds=fraction * 1_000_000 // 65_536)).astimezone(
         timezone(timedelta(minutes=minutes))
     )
-    return DeviceTime(
-        year=local.year,
-        month=local.month,
-        day=local.day,
-        hour=local.hour,
-        minute=local.minute,
-        second=local.second,
-        microsecond=local.microsecond,
-        offset_min=minutes,
-    )
+    return DeviceTime.of(local, offset_min=minutes)
 
 
 def encode_base_offset(time: datetime) -> bytes:
@@ -96,35 +87,3 @@ def encode_base_offset(time: datetime) -> bytes:
     fraction = min(-(-since.microseconds * 65_536 // 1_000_000), 0xFFFF)
     minutes = int(offset.total_seconds()) // 60
     return seconds.to_bytes(4, "big") + fraction.to_bytes(2, "big") + minutes.to_bytes(2, "big", signed=True)
-
-
-def relative_to(reference: DeviceTime, reference_us: int, us: int) -> DeviceTime | None:
-    """The time at which a relative clock showed `us`, if it showed `reference_us` at `reference`; None if unknown."""
-    if not reference.known:
-        return None
-    try:
-        then = datetime(
-            reference.year,
-            reference.month,
-            reference.day,
-            reference.hour,
-            reference.minute,
-            reference.second,
-            reference.microsecond,
-            tzinfo=UTC,
-        ) + timedelta(microseconds=us - reference_us)
-    except OverflowError:
-        return None
-    try:
-        return DeviceTime(
-            year=then.year,
-            month=then.month,
-            day=then.day,
-            hour=then.hour,
-            minute=then.minute,
-            second=then.second,
-            microsecond=then.microsecond,
-            offset_min=reference.offset_min,
-        )
-    except WireError:
-        return None
