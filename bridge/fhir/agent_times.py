@@ -8,7 +8,6 @@ nothing but a counter has no date at all; the hub's clock at the moment when it 
 """
 
 from datetime import datetime, timedelta, tzinfo
-from typing import Final
 
 from bridge.fhir import Reason, Untranslatable
 from bridge.fhir.times import (
@@ -26,9 +25,6 @@ from bridge.fhir.times import (
 from wire.evidence import AgentReport
 from wire.measurement import Measurement
 from wire.x73.evidence import Counted, MdsRead, mds_of, mds_reads
-
-_TICK_US: Final = 125
-"""A relative time counts eighths of milliseconds; FHIR is told microseconds (PhdCoincidentTimeStampObservation)."""
 
 
 class AgentTimes:
@@ -91,7 +87,7 @@ class AgentTimes:
         return self._report.received.boot + f" {mds.mono_us} ".encode() + shown
 
     def _by_counter(self, counted: Counted) -> Timing:
-        read, shown = self._read, self._mds.counter(high_resolution=counted.high_resolution)
+        read, shown = self._read, self._mds.counter_us(high_resolution=counted.high_resolution)
         if counted.us is None or shown is None or read is None:
             raise Untranslatable(Reason.DEVICE_TIME, "the device's time is a counter that it does not show")
         instant = read + timedelta(microseconds=counted.us)
@@ -102,7 +98,7 @@ class AgentTimes:
             phd=None,
             offset=False,
             key=self._key(self._mds, f"{counted.high_resolution} {shown}".encode()),
-            counter_us=shown if counted.high_resolution else shown * _TICK_US,
+            counter_us=shown,
             high_resolution=counted.high_resolution,
         )
         return Timing(

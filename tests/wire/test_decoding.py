@@ -123,6 +123,30 @@ def test_a_counter_beside_a_clock_has_a_date_and_alone_a_distance() -> None:
     assert nothing.counted == (Counted(us=None, high_resolution=False), Counted(us=None, high_resolution=True))
 
 
+def test_a_pen_whose_counter_is_in_seconds_gave_its_doses_when_it_says() -> None:
+    """xDrip's tests read the same bytes so: the first dose 66 s before the scan."""
+    pen = {id_.removeprefix("novopen/"): each.value for id_, each in VECTORS.items() if id_.startswith("novopen/")}
+    own = context(AgentContextKind.MDS, pen["mds"][14:])
+    listed = context(AgentContextKind.SEGMENT, pen["listed"][22:])
+    meaning = meaning_of(report(pen["doses"], pen["config"][22:], own, listed))
+    assert str(meaning.measurements[0].value) == "3.0"
+    first, *_ = meaning.counted
+    assert first == Counted(us=-66_000_000, high_resolution=False)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "shown", "us"), [(8000, 160_000, -10_000_000), (8, 160_001, -10_000_125), (0, 3, 0)]
+)
+def test_a_counter_that_keeps_to_its_resolution_or_has_a_fine_one_is_in_eighths_of_milliseconds(
+    resolution: int, shown: int, us: int
+) -> None:
+    info = bytes(10) + resolution.to_bytes(2, "big") + bytes(4)
+    beside = mds((Attr.TIME_REL, shown.to_bytes(4, "big")), (Attr.MDS_TIME_INFO, info))
+    then = shown if not resolution else 80_000
+    meaning = meaning_of(report(fixed((1, b"\x00\x61" + then.to_bytes(4, "big"))), COUNTED.encode(), beside))
+    assert meaning.counted == (Counted(us=us, high_resolution=False),)
+
+
 def test_a_counter_that_began_anew_since_is_not_a_week_away() -> None:
     apdu = fixed((1, b"\x00\x61" + (0xFFFF_FF00).to_bytes(4, "big")))
     meaning = meaning_of(report(apdu, COUNTED.encode(), mds((Attr.TIME_REL, (0x100).to_bytes(4, "big")))))

@@ -36,7 +36,7 @@ from wire.x73.mder import Struct, Tolerated
 from wire.x73.reports import ObservationVar, PersonScan, ScanReport, decode_info, decode_report
 from wire.x73.services import MdsTimeInfo, SegmentDataEvent, SegmentInfo, decode_response
 from wire.x73.specializations import STANDARD
-from wire.x73.times import decode_absolute, decode_base_offset, encode_absolute
+from wire.x73.times import decode_absolute, decode_base_offset, encode_absolute, relative_tick_us
 from wire.x73.understanding import Understanding, Understood
 
 _COUNTERS: Final = ((Attr.TIME_REL, 4), (Attr.TIME_REL_HI_RES, 8))
@@ -91,11 +91,13 @@ class MdsRead:
                 return shown, raw
         return None
 
-    def counter(self, *, high_resolution: bool) -> int | None:
-        """What a counter showed: eighths of milliseconds, or microseconds in high resolution."""
+    def counter_us(self, *, high_resolution: bool) -> int | None:
+        """What a counter showed, in microseconds."""
         attribute, size = _COUNTERS[high_resolution]
         raw = self.attributes.get(attribute, b"")
-        return int.from_bytes(raw, "big") if len(raw) == size else None
+        if len(raw) != size:
+            return None
+        return int.from_bytes(raw, "big") * (1 if high_resolution else relative_tick_us(self.attributes))
 
     def synchronised(self, *, base_offset: bool) -> bool:
         """Whether the agent says that its clock is kept right by others."""
@@ -143,7 +145,10 @@ def decode_agent_report(report: AgentReport) -> AgentMeasurements:
         for high_resolution, (attribute, size) in enumerate(_COUNTERS):
             raw = mds.get(attribute, b"")
             shown = raw if len(raw) == size else None
-            again = context.understood({Attr.TIME_ABS: encode_absolute(_READ), attribute: shown or bytes(size)})
+            counter: dict[int, bytes] = {Attr.TIME_ABS: encode_absolute(_READ), attribute: shown or bytes(size)}
+            if Attr.MDS_TIME_INFO in mds:
+                counter[Attr.MDS_TIME_INFO] = mds[Attr.MDS_TIME_INFO]
+            again = context.understood(counter)
             for at, (one, dated) in enumerate(zip(measured, again.measurements, strict=True)):
                 if one.device_time is None and dated.device_time is not None:
                     us = None if shown is None else _distance_us(dated.device_time)

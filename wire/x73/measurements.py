@@ -18,7 +18,7 @@ from wire.x73.dim import HANDLE_MAPS, VALUE_MAP, Configuration, DimObject, read_
 from wire.x73.mder import U32, Reader, Tolerance, Tolerated
 from wire.x73.reports import MapEntry, ObservationVar, PersonScan, ScanReport
 from wire.x73.services import SegmentElement, SegmentEntryMap, SegmentStatics
-from wire.x73.times import ABSOLUTE_BYTES, RELATIVE_TICK_US, decode_absolute, decode_base_offset
+from wire.x73.times import ABSOLUTE_BYTES, RELATIVE_TICK_US, decode_absolute, decode_base_offset, relative_tick_us
 from wire.x73.values import CONTENTS, FRAMING, Content, Layout, Metric, measure
 
 _WRAP_TICKS: Final = 1 << 32
@@ -35,6 +35,7 @@ class Clocks:
 
     absolute: DeviceTime | None = None
     relative: int | None = None
+    relative_tick_us: int = RELATIVE_TICK_US
     high_resolution: int | None = None
 
     @classmethod
@@ -52,6 +53,7 @@ class Clocks:
         return cls(
             absolute=absolute,
             relative=int.from_bytes(relative, "big") if len(relative) == 4 else None,
+            relative_tick_us=relative_tick_us(attributes),
             high_resolution=int.from_bytes(high, "big") if len(high) == 8 else None,
         )
 
@@ -59,7 +61,7 @@ class Clocks:
         """When a RelativeTime was; the counter wraps after 6.2 days, so the nearest such moment is meant."""
         if self.absolute is None or self.relative is None:
             return None
-        return self.absolute.shifted(us=_nearest(ticks - self.relative, _WRAP_TICKS) * RELATIVE_TICK_US)
+        return self.absolute.shifted(us=_nearest(ticks - self.relative, _WRAP_TICKS) * self.relative_tick_us)
 
     def at_high_resolution(self, us: int) -> DeviceTime | None:
         """When a HighResRelativeTime was."""

@@ -5,16 +5,20 @@ the only one that says when something was. The relative clocks count from an ori
 is only known beside another clock, so they become a `DeviceTime` only through a coincident absolute time.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
 from wire.errors import DecodeError, WireError
 from wire.measurement import DeviceTime
+from wire.x73.codes import Attr
+from wire.x73.services import MdsTimeInfo
 
 ABSOLUTE_BYTES: Final = 8
 BASE_OFFSET_BYTES: Final = 8
 RELATIVE_TICK_US: Final = 125
 """RelativeTime counts 1/8 ms (A.2.11)."""
+_SECOND_TICKS: Final = 8000
 UNSET: Final = bytes(8)
 """Eight zeros: an agent whose clock was never set, as antidote's agent sends it."""
 _NO_BCD: Final = 10_000
@@ -87,3 +91,18 @@ def encode_base_offset(time: datetime) -> bytes:
     fraction = min(-(-since.microseconds * 65_536 // 1_000_000), 0xFFFF)
     minutes = int(offset.total_seconds()) // 60
     return seconds.to_bytes(4, "big") + fraction.to_bytes(2, "big") + minutes.to_bytes(2, "big", signed=True)
+
+
+def relative_tick_us(mds: Mapping[int, bytes]) -> int:
+    """How long one count of an agent's RelativeTime lasts, in microseconds; `mds` is what its MDS shows.
+
+    By the standard 125, and a coarser clock moves on by as many counts as its stated resolution has. A clock of whole
+    seconds whose count is no multiple of that counts its own steps: a NovoPen states 1 s, and counts seconds. Of a
+    finer one this is not concluded: a count may have been rounded.
+    """
+    try:
+        resolution = MdsTimeInfo.decode(mds.get(Attr.MDS_TIME_INFO, b"")).resolution_rel
+    except DecodeError:
+        return RELATIVE_TICK_US
+    counted_in_steps = resolution >= _SECOND_TICKS and int.from_bytes(mds.get(Attr.TIME_REL, b""), "big") % resolution
+    return RELATIVE_TICK_US * resolution if counted_in_steps else RELATIVE_TICK_US
