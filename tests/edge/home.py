@@ -9,10 +9,8 @@ HUB_TOML = """\
 id = "hub-0001"
 key = "hub-key.pem"
 store = "outbox.db"
-
 [bridge]
 public_key = "bridge-public.pem"
-
 [mqtt]
 host = "127.0.0.1"
 """

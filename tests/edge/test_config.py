@@ -181,7 +181,7 @@ def test_every_required_key_is_missed(line: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", ["hub", "bridge", "mqtt"])
 def test_every_required_table_is_missed(table: str, tmp_path: Path) -> None:
-    text = re.sub(rf"\[{table}\]\n(.+\n)+", "", GOOD)
+    text = re.sub(rf"\[{table}\]\n([^\[\n].*\n)+", "", GOOD)
     (fault,) = faults_of(write(tmp_path, text))
     assert (fault.path, fault.what) == (table, "missing")
     assert fault.right.startswith(f"write [{table}] with ")
