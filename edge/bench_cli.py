@@ -8,14 +8,16 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from edge.cli import CANNOT_CREATE, IO, MALFORMED, NOT_PERMITTED, UNAVAILABLE, USAGE, Failed, Parser, positive
 from edge.table import described_table, measurement_table
 from wire import measurement_json
 from wire.errors import DecodeError, WireError
+from wire.measurement import Measurement
 
 _DECODE: Final = """\
 Decode what a device said.
@@ -178,12 +180,8 @@ def _decode_gatt(options: argparse.Namespace) -> int:
         described = {} if measurements or uuid in gatt.MEASUREMENTS | gatt.STORED else gatt.describe(uuid, value)
     except DecodeError as error:
         raise Failed(MALFORMED, f"{gatt.short_uuid(uuid)}: {error}") from error
-    if options.json:
-        print(measurement_json.dumps(measurements, indent=2))
-    else:
-        name = gatt.characteristic_name(uuid)
-        print(f"{gatt.short_uuid(uuid)} {name}, {len(value)} bytes")
-        print(measurement_table(measurements) if measurements else described_table(described))
+    name = gatt.characteristic_name(uuid)
+    _show(f"{gatt.short_uuid(uuid)} {name}, {len(value)} bytes", measurements, described, as_json=options.json)
     return 0
 
 
@@ -197,13 +195,8 @@ def _decode_serial(options: argparse.Namespace) -> int:
         described = serial.describe(format_, frame)
     except DecodeError as error:
         raise Failed(MALFORMED, f"{format_}: {error}") from error
-    if options.json:
-        print(measurement_json.dumps(measurements, indent=2))
-    else:
-        print(f"{serial.format_name(format_)}, {len(frame)} bytes")
-        if measurements:
-            print(measurement_table(measurements))
-        print(described_table(described))
+    headline = f"{serial.format_name(format_)}, {len(frame)} bytes"
+    _show(headline, measurements, described, as_json=options.json)
     return 0
 
 
@@ -219,11 +212,7 @@ def _decode_record(options: argparse.Namespace) -> int:
         measurements = decode(value)
     except DecodeError as error:
         raise Failed(MALFORMED, f"{options.format}: {error}") from error
-    if options.json:
-        print(measurement_json.dumps(measurements, indent=2))
-    else:
-        print(f"{name}, {len(value)} bytes")
-        print(measurement_table(measurements))
+    _show(f"{name}, {len(value)} bytes", measurements, as_json=options.json)
     return 0
 
 
@@ -247,13 +236,27 @@ def _decode_20601(options: argparse.Namespace) -> int:
             f"stafet-hub: {name}: line {line}: let pass: {tolerated.detail} ({tolerated.tolerance}) at byte {tolerated.offset}",
             file=sys.stderr,
         )
-    if options.json:
-        print(measurement_json.dumps(replayed.measurements, indent=2))
-    else:
-        print(f"20601, {replayed.apdus} APDUs, {len(replayed.measurements)} measurements")
-        if replayed.measurements:
-            print(measurement_table(replayed.measurements))
+    headline = f"20601, {replayed.apdus} APDUs, {len(replayed.measurements)} measurements"
+    _show(headline, replayed.measurements, as_json=options.json)
     return 0
+
+
+def _show(
+    headline: str,
+    measurements: Sequence[Measurement],
+    described: Mapping[str, str | bool] = MappingProxyType({}),
+    *,
+    as_json: bool,
+) -> None:
+    """JSON has the measurements alone; under a table stands what else was said."""
+    if as_json:
+        print(measurement_json.dumps(measurements, indent=2))
+        return
+    print(headline)
+    if measurements:
+        print(measurement_table(measurements))
+    if described:
+        print(described_table(described))
 
 
 def _lines_of(name: str) -> contextlib.AbstractContextManager[Iterable[str]]:

@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -39,6 +40,11 @@ def use_timezone(name: str) -> None:
     if name:
         os.environ["TZ"] = name
         time.tzset()
+
+
+def citizens_time(clock: Clock) -> datetime:
+    """The local time that a clock shows: what devices have, and are set to."""
+    return datetime.fromtimestamp(clock.wall_us / 1_000_000, UTC).astimezone()
 
 
 class SystemTime(NamedTuple):

@@ -23,6 +23,11 @@ class DeviceState:
     """Since when it has the hub's time."""
 
 
+def age_s(moment: float | None, now: float) -> float | None:
+    """How long ago, as a `DeviceState` says it; both by the loop's clock. None: never."""
+    return None if moment is None else round(now - moment, 1)
+
+
 class Collects(Protocol):
     """One kind of transport with all its devices. It commits readings through an `edge.intake.Intake`."""
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from edge.files import sync_directory
 from wire.cose import (
     KeySigner,
     PublicKey,
@@ -60,8 +61,4 @@ def _create(path: Path) -> None:
         os.link(name, path)  # fails where a key came to be meanwhile
     finally:
         Path(name).unlink()
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

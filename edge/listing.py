@@ -6,15 +6,16 @@ file, fsync, rename, fsync of the directory): a power cut leaves the old list or
 is not guessed at and not overwritten: the hub goes on with the one it has, which at its start is hub.toml alone.
 """
 
-import contextlib
 import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from edge import files
 from edge.config import MAX_DEVICES, Device
 from edge.log import event
 
@@ -162,28 +163,10 @@ def _write(store: Path, devices: Iterable[Paired]) -> None:
     path = file_of(store)
     items = [{**device._asdict(), "address": text_of(device.address)} for device in devices]
     content = json.dumps({"version": VERSION, "devices": items}, indent=2, ensure_ascii=False).encode() + b"\n"
-    new = path.with_name(f"{path.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), 0o600)
-            _give_to_the_hub(file.fileno(), store)
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            new.unlink()
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    files.replace(path, content, partial(_give_to_the_hub, store))
 
 
-def _give_to_the_hub(descriptor: int, store: Path) -> None:
+def _give_to_the_hub(store: Path, descriptor: int) -> None:
     """A technician pairs as root, and the hub that shall read the list is another user."""
     if os.geteuid() == 0:
         owner = (store if store.exists() else store.parent).stat()

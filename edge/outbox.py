@@ -22,7 +22,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar
 
-from edge import store
+from edge import files, store
 from edge.store import (
     Alarm,
     Damaged,
@@ -393,7 +393,7 @@ class Outbox:
 
     def _take_into_use(self) -> None:
         self._new_path.replace(self._path)
-        store.sync_directory(self._path.parent)
+        files.sync_directory(self._path.parent)
 
 
 def _rows(first: int, previous: bytes, readings: Sequence[bytes]) -> list[tuple[int, bytes, int, bytes]]:

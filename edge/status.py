@@ -171,8 +171,6 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 
-LANGUAGES: Final = tuple(_WORDS)
-
 
 def language(environment: Mapping[str, str]) -> str:
     """Danish where the environment asks for it, else English."""

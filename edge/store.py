@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
+from edge import files
 from wire.items import MAX_INTEGER
 
 Connection: TypeAlias = sqlite3.Connection
@@ -442,20 +443,12 @@ def put_aside(path: Path, wall_us: int) -> None:
     kept.mkdir(mode=0o700)
     for part in found:
         part.replace(kept / part.name)
-    sync_directory(kept)
+    files.sync_directory(kept)
 
 
 def remove(path: Path) -> None:
     for part in parts(path):
         part.unlink(missing_ok=True)
-
-
-def sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def take_lock(path: Path) -> int:

@@ -18,7 +18,7 @@ from edge.ble.attention import Attention
 from edge.ble.radio import Link, Radio, RadioError, Sighting
 from edge.ble.records import Memory
 from edge.ble.session import Session, Tally, reason_of
-from edge.collects import DeviceState
+from edge.collects import DeviceState, age_s
 from edge.intake import Intake
 from edge.log import address_hash, event
 from wire.evidence import Clock
@@ -100,10 +100,6 @@ class Collector:
     def states(self) -> tuple[DeviceState, ...]:
         """The listed devices, for `status`."""
         now = asyncio.get_running_loop().time()
-
-        def ago(moment: float | None) -> float | None:
-            return None if moment is None else round(now - moment, 1)
-
         return tuple(
             DeviceState(
                 device=listed.hash,
@@ -111,11 +107,11 @@ class Collector:
                 connected=listed.connected,
                 readings=listed.tally.readings,
                 sessions=listed.sessions,
-                seen_s=ago(listed.attention.last_seen),
-                read_s=ago(listed.tally.read_at),
+                seen_s=age_s(listed.attention.last_seen, now),
+                read_s=age_s(listed.tally.read_at, now),
                 records=listed.tally.records,
                 clock_off_s=listed.tally.clock_off_s,
-                clock_set_s=ago(listed.tally.clock_set_at),
+                clock_set_s=age_s(listed.tally.clock_set_at, now),
             )
             for listed in self._listed.values()
         )

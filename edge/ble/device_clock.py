@@ -8,6 +8,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from edge.clock import citizens_time
 from wire.evidence import Clock, ClockState
 
 CURRENT_TIME: Final = 0x2A2B
@@ -127,7 +128,7 @@ def session_start(now: Clock, feature: bytes) -> bytes:
 
 
 def _local(now: Clock) -> datetime:
-    return datetime.fromtimestamp(now.wall_us / 1_000_000)  # noqa: DTZ006  local time is what devices have
+    return citizens_time(now).replace(tzinfo=None)
 
 
 def _per_second(flags: int) -> int:

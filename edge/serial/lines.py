@@ -16,11 +16,12 @@ frame, or never stop talking.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
-from edge.collects import DeviceState
+from edge.clock import citizens_time
+from edge.collects import DeviceState, age_s
 from edge.intake import Intake
 from edge.log import address_hash, event
 from edge.serial.port import Framing, PortError, SerialPort
@@ -143,7 +144,7 @@ def _off_s(reply: bytes, clock: Clock) -> float | None:
 
 
 def _local(clock: Clock) -> datetime:
-    return datetime.fromtimestamp(clock.wall_us / 1_000_000, UTC).astimezone().replace(tzinfo=None)
+    return citizens_time(clock).replace(tzinfo=None)
 
 
 class _Pace:
@@ -182,7 +183,6 @@ class _Attended:
         self.intake = intake
         self.now = now
         self.opens = opens
-        self.seen = Seen()
         self.forget()
         self.pace = _Pace()
         self.progress = 0
@@ -199,19 +199,16 @@ class _Attended:
         self.seen = Seen(PIECES_REMEMBERED if self.line.format is SerialFormat.NONIN_MEMORY else REMEMBERED)
 
     def state(self, now: float) -> DeviceState:
-        def ago(moment: float | None) -> float | None:
-            return None if moment is None else round(now - moment, 1)
-
         return DeviceState(
             device=self.hash,
             label=self.line.label,
             connected=self._connected,
             readings=self.readings,
             sessions=self.sessions,
-            seen_s=ago(self.seen_at),
-            read_s=ago(self.read_at),
+            seen_s=age_s(self.seen_at, now),
+            read_s=age_s(self.read_at, now),
             clock_off_s=self.clock_off_s,
-            clock_set_s=ago(self.clock_set_at),
+            clock_set_s=age_s(self.clock_set_at, now),
         )
 
     async def run(self) -> None:

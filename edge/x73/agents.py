@@ -13,11 +13,12 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edge.collects import DeviceState
+from edge.clock import citizens_time
+from edge.collects import DeviceState, age_s
 from edge.intake import Intake
 from edge.log import address_hash, event
 from edge.outbox import OutboxError
@@ -69,8 +70,8 @@ class _Listed:
             connected=self.associations > 0,
             readings=self.readings,
             sessions=self.sessions,
-            seen_s=None if self.seen_at is None else round(now - self.seen_at, 1),
-            read_s=None if self.read_at is None else round(now - self.read_at, 1),
+            seen_s=age_s(self.seen_at, now),
+            read_s=age_s(self.read_at, now),
         )
 
 
@@ -218,7 +219,7 @@ class AgentCollector:
         clock = self._now()
         if clock.state is not ClockState.SYNCHRONISED:
             return None
-        return datetime.fromtimestamp(clock.wall_us / 1_000_000, UTC).astimezone()
+        return citizens_time(clock)
 
 
 async def _listening(associations: Associations, host: str, port: int) -> None:

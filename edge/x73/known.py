@@ -5,14 +5,13 @@ SHA-256, or it is not read, and agents are asked again. Only listed agents are k
 """
 
 import logging
-import os
 from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from edge import files
 from edge.log import event
-from edge.store import sync_directory
 from wire import cbor
 from wire.errors import WireError
 from wire.x73.dim import Configuration
@@ -67,17 +66,9 @@ class KnownConfigurations:
                 self._kept[system_id, configuration.config_id] = configuration
 
     def _write(self) -> None:
-        """Whole or not at all, whenever the power is cut."""
         entries = [
             cbor.array(2) + cbor.bstr(system_id) + cbor.bstr(configuration.encode())
             for (system_id, _), configuration in self._kept.items()
         ]
         body = cbor.array(len(entries)) + b"".join(entries)
-        new = self._path.with_name(f"{self._path.name}.new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(sha256(body).digest() + body)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
-        sync_directory(self._path.parent)
+        files.replace(self._path, sha256(body).digest() + body)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge import intake, store
+from edge import files, intake, store
 from edge.intake import Intake
 from edge.outbox import Outbox, OutboxDamaged
 from tests.edge.readings import HUB, encoded, number_of
@@ -184,7 +184,8 @@ def test_a_hub_killed_while_mending_finds_the_same_readings_at_the_next_start(
     sound: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     overwrite(sound, 1)
-    real = getattr(store, step)
+    place = files if step == "sync_directory" else store
+    real = getattr(place, step)
 
     class Killed(BaseException):
         pass
@@ -197,7 +198,7 @@ def test_a_hub_killed_while_mending_finds_the_same_readings_at_the_next_start(
         raise Killed
 
     for fault in (before, after):
-        monkeypatch.setattr(store, step, fault)
+        monkeypatch.setattr(place, step, fault)
         with pytest.raises(Killed):
             Outbox.open(sound, hub=HUB)
     monkeypatch.undo()
@@ -229,7 +230,7 @@ def test_a_store_that_could_not_be_mended_is_mended_at_a_later_start_and_nothing
     sound: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     overwrite(sound, 3)
-    monkeypatch.setattr(store, step, refused)
+    monkeypatch.setattr(files if step == "sync_directory" else store, step, refused)
     with pytest.raises(OutboxDamaged):
         Outbox.open(sound, hub=HUB)
     monkeypatch.undo()
