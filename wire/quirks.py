@@ -63,6 +63,8 @@ class Quirk(NamedTuple):
 NONIN_SERVICE: Final = bytes.fromhex("46A970E00D5F11E28B5E0002A5D5C51B")
 NONIN_OXIMETRY: Final = bytes.fromhex("0AAD7EA00D6011E28E3C0002A5D5C51B")
 """Nonin's own service, and its characteristic with one value a second."""
+AND_SERVICE: Final = bytes.fromhex("233BF0005A341B6D975C000D5690ABE4")
+"""A&D's own service, which each of its devices has beside the standard one."""
 AND_WEIGHT_SERVICE: Final = bytes.fromhex("234341001FE41EFF80CB00FF78297D8B")
 AND_WEIGHT: Final = bytes.fromhex("234341011FE41EFF80CB00FF78297D8B")
 """The service that A&D scales had before there was a Weight Scale Service, and its measurement."""
@@ -70,9 +72,9 @@ AND_WEIGHT: Final = bytes.fromhex("234341011FE41EFF80CB00FF78297D8B")
 QUIRKS: Final[tuple[Quirk, ...]] = (
     Quirk(
         name="A&D with Bluetooth LE",
-        names=("UA-651BLE", "UC-352BLE", "UT-201BLE"),
-        models=("UA-651BLE", "UC-352BLE", "UT-201BLE"),
-        services=(AND_WEIGHT_SERVICE,),
+        names=("UA-651BLE", "UA-656BLE", "UC-352BLE", "UT-201BLE", "UT201BLE"),
+        models=("UA-651BLE", "UA-656BLE", "UC-352BLE", "UT-201BLE", "UT201BLE"),
+        services=(AND_SERVICE, AND_WEIGHT_SERVICE),
         clock="write-2a08",
         settle_ms=100,
         quiet_s=2,
@@ -80,7 +82,9 @@ QUIRKS: Final[tuple[Quirk, ...]] = (
         measures=(AND_WEIGHT,),
         evidence="weliem/blessed-bluez testapp BluetoothHandler.java: end of pairing, 2 s, 40 s, notifications off;"
         " VitalyPerm/KotlinTonometer TonometerService.kt, after A&D's own sample: clock in each session, 100 ms;"
-        " jp.co.aandd.bleSimpleApp AndCustomWeightScaleMeasurement.java: the scale's own service",
+        " jp.co.aandd.bleSimpleApp AndCustomWeightScaleMeasurement.java, ADGattUUID.java: the scale's own service, and that"
+        " of all; obniz/obniz parts/Ble/UT201BLE: a name without its dash; bp_bridge.py v15, after A&D's specification of the"
+        " UA-656BLE: clock and indications within 5 s, or it keeps its readings",
     ),
     Quirk(
         name="A&D, firmware that is quick to answer",
@@ -132,6 +136,12 @@ QUIRKS: Final[tuple[Quirk, ...]] = (
         name="Indie Health scale",
         names=("51-102",),
         ignore_after_s=23,
+        evidence="weliem/pi-health-hub PeripheralExtensions.kt, reconnectionDelay",
+    ),
+    Quirk(
+        name="Philips ear thermometer",
+        names=("Philips ear thermometer", "SCH740"),
+        ignore_after_s=25,
         evidence="weliem/pi-health-hub PeripheralExtensions.kt, reconnectionDelay",
     ),
     Quirk(

@@ -121,6 +121,7 @@ KINDS: Final[Mapping[str, str]] = {
     "body composition analyser": "kropsanalysevægt",
     "glucose meter": "blodsukkermåler",
     "continuous glucose monitor": "glukosesensor",
+    "generic health sensor": "sundhedsmåler",
 }
 """Danish for what `wire.services` calls the devices."""
 

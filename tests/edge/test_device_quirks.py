@@ -22,6 +22,7 @@ THERMOMETER, SCALE = 0x2A1C, 0x2A9D
     [
         ("TaiDoc TD-1241 thermometer", "TAIDOC TD1241", THERMOMETER, "00420e00fe"),
         ("Indie Health scale", "51-102", SCALE, "008c37"),
+        ("Philips ear thermometer", "Philips ear thermometer", THERMOMETER, "00420e00fe"),
     ],
 )
 async def test_a_device_that_goes_on_advertising_is_left_alone_after_its_session(

@@ -437,4 +437,4 @@ def test_both_languages_say_everything_and_every_failure_has_its_sentence() -> N
     reasons = set(re.findall(r'PairingError\((?:"refused" if agent.refused else )?"([a-z-]+)"', source)) | {"refused"}
     assert len(reasons) >= 8
     assert reasons <= TEXTS["en"].keys()
-    assert {service.name for service in SERVICES.values()} - {"generic health sensor"} <= KINDS.keys()
+    assert {service.name for service in SERVICES.values()} <= KINDS.keys()

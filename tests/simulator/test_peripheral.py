@@ -109,7 +109,7 @@ async def test_a_device_is_found_by_its_service_and_says_who_it_is(private_bus: 
             }
         assert read[0x2A29] == b"Stafet Simulator"
         assert read[0x2A24] == b"SimOx 1"
-        assert read[0x2A60] == bytes.fromhex("0c00")
+        assert read[0x2A60] == bytes.fromhex("0800")
         assert len(read[0x2A2B]) == 10
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.wire.vectors import FOLDER, load
-from wire.quirks import AND_WEIGHT, AND_WEIGHT_SERVICE, NONIN_OXIMETRY, NONIN_SERVICE, QUIRKS, Quirk, quirk_for
+from wire.quirks import (
+    AND_SERVICE,
+    AND_WEIGHT,
+    AND_WEIGHT_SERVICE,
+    NONIN_OXIMETRY,
+    NONIN_SERVICE,
+    QUIRKS,
+    Quirk,
+    quirk_for,
+)
 
 ROWS = {row.name: row for row in QUIRKS}
 
@@ -26,9 +35,11 @@ def test_an_and_cuff_is_given_the_time_and_left_alone_after_its_session() -> Non
         "ignore_after_s": 40,
         "measures": (AND_WEIGHT,),
     }
-    assert expected == asked(quirk_for(name="A&D_UA-651BLE_8F0B2A"))
+    for name in ("A&D_UA-651BLE_8F0B2A", "A&D_UA-656BLE_1234AB", "A&D_UT201BLE_2C1D0E", "A&D_UC-352BLE_AA26F0"):
+        assert expected == asked(quirk_for(name=name)), name
     assert expected == asked(quirk_for(name="", manufacturer="A&D Medical ", model="UA-651BLE "))
     assert expected == asked(quirk_for(name="", services=(0x180A, AND_WEIGHT_SERVICE)))
+    assert expected == asked(quirk_for(name="A&D_UA-1200BLE", services=(0x1810, AND_SERVICE)))
 
 
 @pytest.mark.parametrize(
@@ -55,6 +66,7 @@ def test_an_and_firmware_that_is_quick_to_answer_is_waited_for_40_ms(firmware: s
         ("Nonin3230_502644853", {"measures": (NONIN_OXIMETRY,)}),
         ("TAIDOC TD1241", {"ignore_after_s": 40}),
         ("51-102", {"ignore_after_s": 23}),
+        ("SCH740", {"ignore_after_s": 25}),
         (
             "Beurer BM85",
             {"big_endian": ("pulse", "status"), "unflagged": ("user",), "zero_is_absent": ("mean",)},

@@ -218,8 +218,8 @@ OXIMETER = Kind(
     flag="indicate",
     appearance=0x0C41,  # fingertip pulse oximeter
     model="SimOx 1",
-    # PLX Features: measurement storage and time stamp for spot-check are supported.
-    reads={0x2A60: bytes.fromhex("0c00")},
+    # PLX Features: a time stamp for spot-check; measurement storage would oblige it to a control point (PLXS 1.0.1, 3).
+    reads={0x2A60: bytes.fromhex("0800")},
     measure=spot_check,
 )
 CUFF = Kind(
