@@ -9,8 +9,8 @@ from typing import Final
 
 FIRST: Final = 0x01
 LAST: Final = 0x02
-MAX_MESSAGE: Final = 512
-"""As long as a value that is kept as evidence may be."""
+MAX_MESSAGE: Final = 32 * 1024
+"""As long as a value that is kept as evidence may be (`wire.reading`)."""
 
 
 class Segments:

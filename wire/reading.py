@@ -33,7 +33,9 @@ from wire.items import (
     uint,
 )
 
-MAX_VALUE_BYTES: Final = 512
+MAX_VALUE_BYTES: Final = 32 * 1024
+"""A health observation that came in segments: 30 s of an ECG at 512 samples of two bytes a second. It fits with any context."""
+MAX_ATTRIBUTE_BYTES: Final = 512
 """The longest attribute value (Bluetooth Core, Vol 3, Part F, 3.2.9)."""
 MAX_CONTEXT: Final = 32
 MAX_NAME_BYTES: Final = 248
@@ -86,7 +88,7 @@ def decode_item(item: object) -> Evidence:
 
 def _encode_gatt(reading: Reading) -> bytes:
     value = reading.value
-    need(len(value) <= MAX_VALUE_BYTES, "a value is at most 512 bytes")
+    need(len(value) <= MAX_VALUE_BYTES, "a value is at most 32,768 bytes")
     parts = [
         b"\xa6\x01\x01\x02" if reading.context else b"\xa5\x01\x01\x02",
         _encode_device(reading.device),
@@ -101,7 +103,7 @@ def _encode_gatt(reading: Reading) -> bytes:
         need(len(reading.context) <= MAX_CONTEXT, "a reading has at most 32 context items")
         parts += b"\x06", cbor.array(len(reading.context))
         for item in reading.context:
-            need(len(item.value) <= MAX_VALUE_BYTES, "a value is at most 512 bytes")
+            need(len(item.value) <= MAX_ATTRIBUTE_BYTES, "a context item is at most 512 bytes")
             parts += b"\x83", _encode_characteristic(item.characteristic), uint(item.mono_us), cbor.bstr(item.value)
     return b"".join(parts)
 

@@ -65,6 +65,7 @@ from wire.reading import (
     MAX_APDU_BYTES,
     MAX_CONFIGURATION_BYTES,
     MAX_FRAME_BYTES,
+    MAX_VALUE_BYTES,
 )
 from wire.receipt import Receipt, seal_receipt
 from wire.x73.apdu import MAX_APDU
@@ -75,7 +76,7 @@ LARGEST = Reading(
         wall_us=MAX_INTEGER, mono_us=MAX_INTEGER, boot=BOOT, state=ClockState.UNSET, uncertainty_ms=MAX_INTEGER
     ),
     characteristic=bytes(range(16)),
-    value=bytes(512),
+    value=bytes(MAX_VALUE_BYTES),
     context=(Context(characteristic=bytes(range(16)), mono_us=MAX_INTEGER, value=bytes(512)),) * 32,
 )
 
@@ -183,7 +184,7 @@ def test_the_longest_apdu_that_is_stored_is_the_longest_of_the_standard() -> Non
 @pytest.mark.parametrize(
     "changes",
     [
-        {"value": bytes(513)},
+        {"value": bytes(32 * 1024 + 1)},
         {"characteristic": -1},
         {"characteristic": 0x10000},
         {"characteristic": bytes(15)},
@@ -324,9 +325,12 @@ def test_sixty_four_ordinary_readings_fit_and_a_sixty_fifth_is_left() -> None:
         sealed_batch(*[READING] * 65)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_as_many_large_readings_are_taken_as_surely_fit(count: int) -> None:
-    encoded = [encode_reading(LARGEST)] * count
+@pytest.mark.parametrize(
+    ("large", "most", "count"),
+    [*((dataclasses.replace(LARGEST, value=bytes(512)), 3, count) for count in (1, 2, 3)), (LARGEST, 1, 1)],
+)
+def test_as_many_large_readings_are_taken_as_surely_fit(large: Reading, most: int, count: int) -> None:
+    encoded = [encode_reading(large)] * count
     fitting = count_that_fit(encoded)
     assert fitting == count
     envelope = seal_batch(
@@ -340,7 +344,7 @@ def test_as_many_large_readings_are_taken_as_surely_fit(count: int) -> None:
         signer=HUB_SIGNER,
     )
     assert len(envelope) <= cose.MAX_ENVELOPE_BYTES
-    assert count_that_fit([*encoded, *[encode_reading(LARGEST)] * 3]) == 3
+    assert count_that_fit([*encoded, *[encode_reading(large)] * 3]) == most
 
 
 def test_all_of_an_envelope_but_its_readings_is_within_the_room_kept_for_it() -> None:
@@ -461,7 +465,7 @@ def test_the_signed_helper_signs_what_opens() -> None:
             with_reading(key4=bytes.fromhex("00002a5e00001000800000805f9b34fb")), id="a short UUID written in full"
         ),
         pytest.param(with_reading(key5="text"), id="value as text"),
-        pytest.param(with_reading(key5=bytes(513)), id="a long value"),
+        pytest.param(with_reading(key5=bytes(32 * 1024 + 1)), id="a long value"),
         pytest.param(with_reading(key6=[]), id="a default that is present: context"),
         pytest.param(with_reading(key6={}), id="context as a map"),
         pytest.param(with_reading(key6=[[1, 0]]), id="a short context item"),

@@ -1,11 +1,16 @@
 """Segments of a health observation: a whole message, or nothing and a count."""
 
+from decimal import Decimal
+
 import pytest
 
+from tests.wire.envelopes import CLOCK
 from tests.wire.noise import inputs, source_of
 from tests.wire.vectors import load
+from wire.evidence import Device, Reading
 from wire.gatt import decode
 from wire.ghs_segments import MAX_MESSAGE, Segments
+from wire.reading import encode_reading, parse_reading
 
 (WHOLE,) = (vector.value for vector in load("gatt.json") if vector.id == "st/ghs_compound")
 
@@ -52,8 +57,26 @@ def test_a_segment_twice_or_a_message_longer_than_a_value_is_dropped() -> None:
     assert segments.dropped == 4
     long = cut(bytes(MAX_MESSAGE + 1), 100)
     assert [segments.receive(each) for each in long] == [None] * len(long)
-    assert len(segments.receive(cut(bytes(MAX_MESSAGE), 511)[0]) or b"") == MAX_MESSAGE
+    *before, longest = [segments.receive(each) for each in cut(bytes(MAX_MESSAGE), 511)]
+    assert before == [None] * len(before)
+    assert len(longest or b"") == MAX_MESSAGE
     assert segments.receive(b"") is None
+
+
+def test_half_a_minute_of_an_ecg_in_segments_is_one_reading_of_all_its_samples() -> None:
+    """512 samples of two bytes a second, otherwise as in the vector `ours/ghs_samples`."""
+    count = 30 * 512
+    fields = bytes.fromhex("010001010200b2104c060000000800000a0000fd0102") + count.to_bytes(4, "little")
+    samples = b"".join(sample.to_bytes(2, "little") for sample in range(count))
+    said = b"\x03\x04" + len(fields + samples).to_bytes(2, "little") + fields + samples
+    segments = Segments()
+    *_, message = [segments.receive(each) for each in cut(said, 243)]
+    reading = Reading(device=Device(address=bytes(6)), received=CLOCK, characteristic=0x2B8B, value=message or b"")
+    evidence = parse_reading(encode_reading(reading))
+    assert isinstance(evidence, Reading)
+    (measurement,) = decode(0x2B8B, evidence.value)
+    assert measurement.samples is not None
+    assert measurement.samples.data == tuple(map(Decimal, range(count)))
 
 
 def test_noise_never_breaks_the_joining() -> None:

@@ -29,6 +29,7 @@ from typing import Final, TypeAlias
 from wire.errors import DecodeError
 from wire.gatt.elapsed_time import read_elapsed_time
 from wire.gatt.reader import Reader
+from wire.ghs_segments import MAX_MESSAGE
 from wire.measurement import DeviceTime, Measurement, MeasurementStatus, Samples, Special
 from wire.nomenclature import UCUM, refid
 from wire.numbers import decode_float, shifted
@@ -144,7 +145,7 @@ def _seconds(number: Decimal | Special) -> str:
 
 
 def _message(value: bytes) -> Reader:
-    reader = Reader(value)
+    reader = Reader(value, MAX_MESSAGE)
     header = reader.u8("segmentation header")
     if header & _WHOLE != _WHOLE:
         raise DecodeError("one segment of several: the message is not whole", 0)

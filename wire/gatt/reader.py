@@ -39,9 +39,9 @@ class Reader:
 
     __slots__ = ("_data", "offset")
 
-    def __init__(self, data: bytes) -> None:
-        if len(data) > ATTRIBUTE_MAX:
-            raise DecodeError(f"{len(data)} bytes, more than an attribute can hold", ATTRIBUTE_MAX)
+    def __init__(self, data: bytes, longest: int = ATTRIBUTE_MAX) -> None:
+        if len(data) > longest:
+            raise DecodeError(f"{len(data)} bytes, more than such a value can have", longest)
         self._data = data
         self.offset = 0
 
