@@ -1,11 +1,15 @@
 """Measurements as a table for people: what `decode` prints without --json."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Context, Decimal
+from typing import Final
 
-from wire.measurement import Measurement, Special
+from wire.measurement import Measurement, Samples, Special
 from wire.nomenclature import refid
 
 Row = tuple[str, str, str, str]
+_SHOWN: Final = Context(prec=6)
+"""A scaled sample: more than any analogue converter at home resolves, and no thirds to their 28th digit."""
 
 
 def measurement_table(measurements: Iterable[Measurement]) -> str:
@@ -27,7 +31,7 @@ def _rows(measurement: Measurement, indent: str) -> Iterator[Row]:
     for bit, state in sorted(measurement.bits.items()):
         yield f"{inner}bit {bit}", f"{code}.{bit}", _yes(state), ""
     if measurement.samples is not None:
-        data = " ".join(d.value if isinstance(d, Special) else f"{d:f}" for d in measurement.samples.data)
+        data = " ".join(_sample(measurement.samples, each) for each in measurement.samples.data)
         yield f"{inner}samples", "", data, measurement.samples.unit
     if measurement.device_time is not None:
         time = measurement.device_time
@@ -39,6 +43,15 @@ def _rows(measurement: Measurement, indent: str) -> Iterator[Row]:
         yield f"{inner}supplemental", str(int(supplemental)), refid(supplemental) or "", ""
     if measurement.user is not None:
         yield f"{inner}user", "", str(measurement.user), ""
+
+
+def _sample(samples: Samples, datum: Decimal | Special) -> str:
+    """A sample in the unit that stands beside it; in JSON it is as the device sent it, with its scale."""
+    if isinstance(datum, Special):
+        return datum.value
+    if not samples.origin and samples.factor == 1:
+        return f"{datum:f}"
+    return f"{_SHOWN.normalize(samples.origin + samples.factor * datum):f}"
 
 
 def _value(measurement: Measurement) -> str:

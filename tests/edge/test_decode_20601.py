@@ -8,7 +8,9 @@ import pytest
 
 from edge import cli
 from edge.x73.recording import redacted
-from tests.wire.x73.support import AGENT_ID, SESSION
+from tests.wire.x73 import peer
+from tests.wire.x73.peer import TEN_PAST, fixed, octets, u16
+from tests.wire.x73.support import AGENT_ID, SESSION, vector
 from tests.wire.x73.support import apdus as decoded
 
 MEASURED = f"""\
@@ -38,6 +40,23 @@ def test_the_measured_session_as_json_and_as_a_table(tmp_path: Path, capsys: pyt
     ]
     assert decode(MEASURED, tmp_path) == 0
     assert "MDC_PULS_OXIM_SAT_O2     150456  96.5" in capsys.readouterr().out
+
+
+def test_samples_are_shown_to_people_in_the_unit_beside_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scale of conqlima's ECG: 0 stands for -2 mV and 800 for 2 mV."""
+    samples = octets(b"".join(u16(each) for each in (0, 400, 800, 626) * 5))
+    ecg = [peer.association(0x4000), vector("conqlima/ecg_config").value, fixed([(1, samples + TEN_PAST)])]
+    recording = "\n".join(raw.hex() for raw in ecg)
+    assert decode(recording, tmp_path) == 0
+    (line,) = [line.split() for line in capsys.readouterr().out.splitlines() if "samples" in line]
+    assert line == ["samples", *(["-2", "0", "2", "1.13"] * 5), "mV"]
+    assert decode(recording, tmp_path, "--json") == 0
+    (measured,) = json.loads(capsys.readouterr().out)
+    assert [int(each) for each in measured["samples"]["data"][:4]] == [0, 400, 800, 626], (
+        "as sent, with origin and factor"
+    )
 
 
 @pytest.mark.parametrize(
