@@ -198,6 +198,19 @@ async def test_context_that_cannot_be_read_costs_no_measurement() -> None:
     assert [reading.context for reading in store.readings] == [()]
 
 
+async def test_context_longer_than_an_attribute_costs_itself_and_no_measurement() -> None:
+    store = Store()
+    device = oximeter(measure)
+    device.values = {**device.values, 0x2A29: bytes(513), 0x2A24: bytes(512)}
+    radio = FakeRadio(device)
+    async with collecting(radio, store):
+        radio.advertise(OXIMETER)
+        await asyncio.sleep(2)
+    (reading,) = store.readings
+    assert {item.characteristic: len(item.value) for item in reading.context}[0x2A24] == 512
+    assert 0x2A29 not in {item.characteristic for item in reading.context}
+
+
 async def test_a_device_that_answers_no_read_is_still_subscribed_to() -> None:
     store = Store()
     device = oximeter(measure)
