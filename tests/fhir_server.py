@@ -74,9 +74,9 @@ def fhir_server(tmp_path: Path) -> Iterator[FhirServer]:
     yield from _running(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_fhir_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
-    """A FHIR server for many tests, each with patients of its own; it is never killed."""
+    """A FHIR server for all tests that do with patients of their own; it is never killed."""
     yield from _running(tmp_path_factory.mktemp("stage"))
 
 

@@ -280,7 +280,7 @@ async def test_what_is_no_result_of_this_person_is_written_down_as_such(
     ]  # fmt: skip
 
 
-async def test_ten_devices_register_at_once(private_bus: PrivateBus, tmp_path: Path) -> None:
+async def test_seven_devices_register_at_once(private_bus: PrivateBus, tmp_path: Path) -> None:
     kinds = ("oximeter", "cuff", "scale", "thermometer", "strap", "oximeter", "cuff")
     async with playing(script(*(f"{kind}:1" for kind in kinds)), tmp_path):
         async with asyncio.timeout(WAIT_S):

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from simulator import cli
 from simulator.command import Outcome
 from simulator.measured import read
 from simulator.values import Other
@@ -501,8 +501,13 @@ def test_measured_lines_are_read_back(tmp_path: Path) -> None:
 # The command
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, "agent", *arguments], capture_output=True, text=True, timeout=60, check=False)
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str]:
+    """Exit status, and what was said on stderr."""
+    try:
+        status: object = cli.main(["agent", *arguments])
+    except SystemExit as ended:
+        status = ended.code
+    return status, capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -532,18 +537,22 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ),
     ],
 )
-def test_a_wrong_command_line_says_what_is_wrong(arguments: list[str], words: str) -> None:
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert words in done.stderr
+def test_a_wrong_command_line_says_what_is_wrong(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, error = run(capsys, *arguments)
+    assert status == 2
+    assert words in error
 
 
-def test_the_command_without_a_manager_is_unavailable(unused_tcp_port: int, tmp_path: Path) -> None:
-    done = run("--device", "oximeter", "--connect", f"127.0.0.1:{unused_tcp_port}")
-    assert (done.returncode, done.stdout) == (69, "")
-    assert done.stderr == f"stafet-sim: no manager answers at 127.0.0.1:{unused_tcp_port}: Connection refused\n"
-    done = run("--device", "oximeter", "--connect", "127.0.0.1:1", "--measured", str(tmp_path / "no" / "file"))
-    assert done.returncode == 73
+def test_the_command_without_a_manager_is_unavailable(
+    unused_tcp_port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = f"stafet-sim: no manager answers at 127.0.0.1:{unused_tcp_port}: Connection refused\n"
+    assert run(capsys, "--device", "oximeter", "--connect", f"127.0.0.1:{unused_tcp_port}") == (69, refused)
+    file = str(tmp_path / "no" / "file")
+    status, _ = run(capsys, "--device", "oximeter", "--connect", "127.0.0.1:1", "--measured", file)
+    assert status == 73
 
 
 async def test_the_command_releases_on_sigterm(tmp_path: Path) -> None:
