@@ -6,6 +6,9 @@ PYTEST := $(BIN)/python -m pytest
 # One more than there are cores: most of these tests wait for processes, not for the processor.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
+# What tests, bench and demonstration start some hundred times is compiled once, as on a hub that pip installed it on.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
