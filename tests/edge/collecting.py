@@ -10,6 +10,7 @@ from edge.ble.fake_radio import FakeRadio
 from edge.intake import Intake
 from edge.outbox import OutboxFull
 from edge.store import Mark, Recalled
+from edge.x73.pump import Associations
 from wire.batch import parse_reading
 from wire.evidence import Clock, ClockState, Reading
 
@@ -77,6 +78,16 @@ async def running(loop: Coroutine[None, None, None]) -> AsyncIterator[None]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+@asynccontextmanager
+async def serving_agents(associations: Associations, transport: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """20601 agents, by one transport; what is waited for here comes within 20 s."""
+    try:
+        async with running(transport), asyncio.timeout(20):
+            yield
+    finally:
+        await associations.close()
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from edge.ble import attention
 from edge.ble.bleak_radio import BleakRadio
 from edge.ble.collect import Collector
 from edge.ble.radio import RadioError, Sighting
@@ -59,7 +60,10 @@ async def test_a_reading_comes_with_address_name_and_device_information_each_tim
         assert {c.characteristic: c.value for c in reading.context} == {0x2A60: b"\x08\x00", 0x2A29: b"Nonin"}
 
 
-async def test_a_device_that_stays_silent_is_disconnected_and_can_be_used_later(private_bus: PrivateBus) -> None:
+async def test_a_device_that_stays_silent_is_disconnected_and_can_be_used_later(
+    private_bus: PrivateBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "FIRST_PAUSE_S", 0.05)
     async with collecting(private_bus, 1) as (collector, collected), peripheral("hci1") as device:
         await device.advertise()
         async with asyncio.timeout(WITHIN_S):

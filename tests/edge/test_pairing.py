@@ -135,7 +135,7 @@ async def test_a_device_is_paired_by_whatever_method_it_has_and_is_listed_with_i
         (oximeter(pairing="type-passkey"), (), "", 77, "ended here"),
         (oximeter(uuids=(0x180F,), measurement=0x2A19), (), "", 69, "no measurement"),
         (oximeter(PRIVATE, random=True), ("--no-bond",), "", 2, "without a bond"),
-        (oximeter("AA:BB:CC:DD:EE:77"), (), "", 69, "no device fits"),
+        (oximeter("AA:BB:CC:DD:EE:77"), ("--wait", "1"), "", 69, "no device fits"),
     ],
 )
 async def test_what_does_not_come_about_is_said_in_one_line_and_leaves_neither_a_listing_nor_a_bond(  # noqa: PLR0917  a table's columns

@@ -20,6 +20,7 @@ from edge.intake import Intake
 from edge.x73.agents import AgentCollector
 from edge.x73.hdp import Sink, _register
 from edge.x73.pump import Associations, Way
+from tests.edge.collecting import serving_agents
 from tests.edge.fake_bluez import serving
 from tests.edge.readings import clock
 from tests.system_bus import SystemBus
@@ -149,14 +150,10 @@ async def sink(home: Path) -> AsyncIterator[Hub]:
         assert match is not None
         return match[1].decode()
 
-    task = asyncio.create_task(Sink(associations, named).run(listening[0], listening[1]))
     try:
-        async with asyncio.timeout(10):
+        async with serving_agents(associations, Sink(associations, named).run(listening[0], listening[1])):
             yield hub
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await associations.close()
         for each in listening:
             each.close()
 

@@ -15,6 +15,7 @@ from edge.x73 import serial as x73_serial
 from edge.x73.association import Habits, Told
 from edge.x73.pump import Associations
 from simulator.x73.agent import Plan, play
+from tests.edge.collecting import serving_agents
 from wire.x73.specializations import BY_NAME
 
 
@@ -68,14 +69,8 @@ async def serving(path: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[S
     monkeypatch.setattr(x73_serial, "REOPEN_S", 0.05)
     sink = Sink()
     associations = Associations(Habits(sink=sink, local_time=lambda: None))
-    task = asyncio.create_task(x73_serial.serve(associations, path))
-    try:
-        async with asyncio.timeout(20):
-            yield sink
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await associations.close()
+    async with serving_agents(associations, x73_serial.serve(associations, path)):
+        yield sink
 
 
 def plan(line: NullModem, configuration: str = "standard") -> Plan:

@@ -9,6 +9,7 @@ import pytest
 from edge.x73 import usb as x73_usb
 from edge.x73.association import Habits, Told
 from edge.x73.pump import Associations
+from tests.edge.collecting import serving_agents
 from tests.edge.fake_usb import CONFIGURATION, Backend, Instrument
 from tests.wire.x73.support import oximeter_scan, profile
 from wire.phdc import Preamble, Qos
@@ -35,14 +36,8 @@ async def serving(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     monkeypatch.setattr(x73_usb, "READ_MS", 20)
     sink = Sink()
     associations = Associations(Habits(sink=sink, local_time=lambda: None))
-    task = asyncio.create_task(x73_usb.serve(associations, backend))
-    try:
-        async with asyncio.timeout(10):
-            yield sink
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await associations.close()
+    async with serving_agents(associations, x73_usb.serve(associations, backend)):
+        yield sink
 
 
 async def until(done: Callable[[], bool]) -> None:
