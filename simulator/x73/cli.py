@@ -9,8 +9,8 @@ from simulator.command import USAGE, fail, positive, run, seconds
 from simulator.x73.options import DEVICES, FAULTS, NONE
 
 HELP: Final = """\
-Connect to an IEEE 11073-20601 manager (bare APDUs, over TCP or a serial line), associate, report readings of a person who does not
-exist, release. A manager that knows no standard configuration gets it on request.
+Connect to an IEEE 11073-20601 manager (bare APDUs, over TCP or a serial line), associate, report readings of a person
+who does not exist, release. A manager that knows no standard configuration gets it on request.
 
   stafet-sim agent --connect 127.0.0.1:6024 --device oximeter
   stafet-sim agent --connect 127.0.0.1:6024 --device spirometer --config extended --count 5 --measured measured.jsonl
