@@ -155,6 +155,20 @@ def test_the_largest_lawful_readings_survive_storing_and_fit_a_batch(largest: Ev
     assert opened_batch(sealed_batch(largest)).readings[0].reading == largest
 
 
+def in_the_worst_envelope(encoded: list[bytes]) -> bytes:
+    """These readings in the envelope that takes most beside them."""
+    return seal_batch(
+        hub="h" * 36,
+        epoch=EPOCH,
+        first=MAX_INTEGER - 64,
+        previous=bytes(32),
+        oldest=MAX_INTEGER - 64,
+        readings=encoded,
+        sealed=LARGEST.received,
+        signer=HUB_SIGNER,
+    )
+
+
 def test_a_reading_of_the_most_bytes_fits_the_worst_envelope() -> None:
     largest = LARGEST_OF_AN_AGENT[1]
     room = MAX_READING_BYTES - len(encode_reading(largest)) + 1
@@ -162,16 +176,7 @@ def test_a_reading_of_the_most_bytes_fits_the_worst_envelope() -> None:
     encoded = encode_reading(fullest)
     assert len(encoded) == MAX_READING_BYTES
     assert count_that_fit([encoded]) == 1
-    envelope = seal_batch(
-        hub="h" * 36,
-        epoch=EPOCH,
-        first=MAX_INTEGER - 64,
-        previous=bytes(32),
-        oldest=MAX_INTEGER - 64,
-        readings=[encoded],
-        sealed=LARGEST.received,
-        signer=HUB_SIGNER,
-    )
+    envelope = in_the_worst_envelope([encoded])
     assert len(envelope) <= cose.MAX_ENVELOPE_BYTES
     with pytest.raises(EnvelopeError):
         encode_reading(dataclasses.replace(fullest, configuration=bytes(room + 1)))
@@ -333,32 +338,14 @@ def test_as_many_large_readings_are_taken_as_surely_fit(large: Reading, most: in
     encoded = [encode_reading(large)] * count
     fitting = count_that_fit(encoded)
     assert fitting == count
-    envelope = seal_batch(
-        hub="h" * 36,
-        epoch=EPOCH,
-        first=MAX_INTEGER - 64,
-        previous=bytes(32),
-        oldest=MAX_INTEGER - 64,
-        readings=encoded,
-        sealed=LARGEST.received,
-        signer=HUB_SIGNER,
-    )
+    envelope = in_the_worst_envelope(encoded)
     assert len(envelope) <= cose.MAX_ENVELOPE_BYTES
     assert count_that_fit([*encoded, *[encode_reading(large)] * 3]) == most
 
 
 def test_all_of_an_envelope_but_its_readings_is_within_the_room_kept_for_it() -> None:
     encoded = encode_reading(READING)
-    envelope = seal_batch(
-        hub="h" * 36,
-        epoch=EPOCH,
-        first=MAX_INTEGER - 64,
-        previous=bytes(32),
-        oldest=MAX_INTEGER - 64,
-        readings=[encoded],
-        sealed=LARGEST.received,
-        signer=HUB_SIGNER,
-    )
+    envelope = in_the_worst_envelope([encoded])
     assert len(envelope) - len(encoded) + 5 <= sealing._BATCH_OVERHEAD_BYTES
 
 

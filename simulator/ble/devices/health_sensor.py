@@ -140,20 +140,15 @@ WAVE_HEALTH_SENSOR = replace(
     segment_bytes=100,
     measure=spot_check_with_wave,
 )
-STORING_HEALTH_SENSOR = Kind(
+STORING_HEALTH_SENSOR = replace(
+    HEALTH_SENSOR,
     name="health-sensor-storing",
     says="generic health sensor whose stored observations are asked for (2A52)",
-    service=0x1840,
     characteristic=STORED_OBSERVATIONS,
     flag="notify",
-    appearance=0x0C41,
     model="SimGhs 2",
-    reads={0x2BF3: struct.pack("<BBII", 0, 2, 150456, 149530)},
     beside={OBSERVATIONS: "notify", GHS_CONTROL_POINT: "indicate", RACP: "indicate"},
     delivery=Delivery.ASKED,
-    segment_bytes=20,
     wide=True,
-    clock_at=ELAPSED_TIME,
-    battery=True,
     measure=stored_spot_check,
 )
