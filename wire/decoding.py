@@ -12,7 +12,7 @@ from typing import Final
 
 from wire import serial
 from wire.errors import DecodeError
-from wire.evidence import AgentReport, Context, Evidence, Reading, SerialFrame
+from wire.evidence import AgentContext, AgentReport, Context, Evidence, Reading, SerialFrame
 from wire.gatt import decode_reading, glucose
 from wire.gatt.device_information import DeviceInformation, device_information
 from wire.gatt.quirky import corrected, doubted
@@ -23,7 +23,7 @@ from wire.quirks import Quirk, quirk_for
 from wire.serial import SerialFormat
 from wire.services import RACP, service_of
 from wire.x73.codes import Attr, Partition, code32
-from wire.x73.evidence import Counted, decode_agent_report, mds_of
+from wire.x73.evidence import Counted, decode_agent_report, mds_of, mds_reads
 from wire.x73.services import ProductionSpec, SystemModel, TypeVersions
 
 _TEST: Final = frozenset({MeasurementStatus.TEST_DATA, MeasurementStatus.DEMO_DATA})
@@ -86,7 +86,7 @@ def meaning_of(evidence: Evidence) -> Meaning:
 def information_of(evidence: Evidence) -> DeviceInformation:
     """What the device says about itself in this reading; what is missing, empty or malformed is None."""
     if isinstance(evidence, AgentReport):
-        return _of_agent(evidence)
+        return _of_agent(evidence.context, evidence.device.address)
     if isinstance(evidence, SerialFrame):
         return _of_frame(evidence)
     return _of_context(evidence.context)
@@ -107,8 +107,9 @@ def specializations_of(evidence: Evidence) -> tuple[tuple[int, int | None], ...]
     return ()
 
 
-# All readings of a connection have the same context.
+# All readings of a connection have the same context, and are of the same device.
 _of_context: Final = lru_cache(maxsize=256)(device_information)
+_known_quirk: Final = lru_cache(maxsize=4096)(quirk_for)
 
 
 def _meaning(measurements: tuple[Measurement, ...], *, stored: bool) -> Meaning:
@@ -145,14 +146,16 @@ def _quirk(evidence: AgentReport | SerialFrame) -> Quirk:
     model = said.model or ""
     if isinstance(evidence, SerialFrame):
         model = _MODELS.get(evidence.format, model)
-    return quirk_for(
+    return _known_quirk(
         name=evidence.device.name, manufacturer=said.manufacturer or "", model=model, firmware=said.firmware or ""
     )
 
 
-def _of_agent(report: AgentReport) -> DeviceInformation:
+@lru_cache(maxsize=256)
+def _of_agent(context: tuple[AgentContext, ...], system_id: bytes) -> DeviceInformation:
     """The MDS attributes System-Model and Production-Specification; the system-id is that of the association."""
-    mds = mds_of(report).attributes
+    reads = mds_reads(context)
+    mds = reads[-1].attributes if reads else {}
     texts: dict[str, str] = {}
     with contextlib.suppress(DecodeError):
         model = SystemModel.decode(mds.get(Attr.ID_MODEL, b""))
@@ -161,9 +164,7 @@ def _of_agent(report: AgentReport) -> DeviceInformation:
         for entry in ProductionSpec.decode(mds.get(Attr.ID_PROD_SPECN, b"")).entries:
             if entry.spec_type in _PRODUCTION:
                 texts.setdefault(_PRODUCTION[entry.spec_type], _LABEL.sub("", _text(entry.spec), count=1))
-    return DeviceInformation(
-        **{field: text for field, text in texts.items() if text}, system_id=report.device.address, pnp=None
-    )
+    return DeviceInformation(**{field: text for field, text in texts.items() if text}, system_id=system_id, pnp=None)
 
 
 def _of_frame(frame: SerialFrame) -> DeviceInformation:

@@ -38,7 +38,9 @@ class AgentTimes:
         self._read = self._when(self._mds)
         clocks = {
             base_offset: [
-                clock for mds in mds_reads(report) if (clock := self._clock(mds, base_offset=base_offset)) is not None
+                clock
+                for mds in mds_reads(report.context)
+                if (clock := self._clock(mds, base_offset=base_offset)) is not None
             ]
             for base_offset in (False, True)
         }

@@ -108,17 +108,12 @@ class MdsRead:
         return bool(state & (_BO_TIME_SYNCED if base_offset else MdsTime.ABS_TIME_SYNCED))
 
 
-def mds_reads(report: AgentReport) -> tuple[MdsRead, ...]:
+@lru_cache(maxsize=64)
+def mds_reads(context: tuple[AgentContext, ...]) -> tuple[MdsRead, ...]:
     """The MDS in a report's context, each time that the hub read it. A malformed one is none: it costs no reading.
 
-    There are two where the hub set the agent's clock in between.
+    There are two where the hub set the agent's clock in between. All reports of an association have the same context.
     """
-    return _mds_reads(report.context)
-
-
-@lru_cache(maxsize=64)
-def _mds_reads(context: tuple[AgentContext, ...]) -> tuple[MdsRead, ...]:
-    """All reports of an association have the same context, and each is asked of several times."""
     found: list[MdsRead] = []
     for item in context:
         if item.kind is AgentContextKind.MDS:
@@ -130,7 +125,7 @@ def _mds_reads(context: tuple[AgentContext, ...]) -> tuple[MdsRead, ...]:
 
 def mds_of(report: AgentReport) -> MdsRead:
     """The MDS as it was read last."""
-    reads = mds_reads(report)
+    reads = mds_reads(report.context)
     return reads[-1] if reads else MdsRead(mono_us=report.received.mono_us, attributes={})
 
 
