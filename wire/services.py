@@ -104,11 +104,14 @@ CLOCK: Final = (0x2A2B, 0x2A08)
 
 _NAMES: Final[Mapping[int | bytes, str]] = {
     0x2A08: "Date Time",
+    0x2A0F: "Local Time Information",
+    0x2A14: "Reference Time Information",
     0x2A18: "Glucose Measurement",
     0x2A19: "Battery Level",
     0x2A1C: "Temperature Measurement",
     0x2A1D: "Temperature Type",
     0x2A1E: "Intermediate Temperature",
+    0x2A21: "Measurement Interval",
     0x2A23: "System ID",
     0x2A24: "Model Number String",
     0x2A25: "Serial Number String",
@@ -139,6 +142,7 @@ _NAMES: Final[Mapping[int | bytes, str]] = {
     0x2AAA: "CGM Session Start Time",
     0x2AAB: "CGM Session Run Time",
     0x2B34: "Enhanced Blood Pressure Measurement",
+    0x2B35: "Enhanced Intermediate Cuff Pressure",
     0x2B36: "Blood Pressure Record",
     0x2B8B: "Live Health Observations",
     0x2BDD: "Stored Health Observations",

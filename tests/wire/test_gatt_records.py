@@ -11,6 +11,7 @@ import pytest
 from tests.wire.vectors import Vector, load
 from wire.errors import DecodeError, WireError
 from wire.gatt import body_composition, cgm, glucose, racp
+from wire.gatt.date_time import DST_MIN
 from wire.gatt.racp import Count, Opcode, Operator, Request, Response, Result
 from wire.measurement import DeviceTime, Measurement
 from wire.nomenclature import Mdc
@@ -196,7 +197,7 @@ def test_a_session_start_of_another_implementation_means_what_its_source_states(
     start = cgm.decode_session_start(vector.value)
     assert start.time.isoformat()[:19] == vector.expected["timestamp"]
     assert (start.zone_quarters, start.dst) == (vector.expected["tz_15min"], vector.expected["dst"])
-    assert start.time.offset_min == start.zone_quarters * 15 + cgm.DST_MIN[start.dst]  # type: ignore[operator, index]  # both are known
+    assert start.time.offset_min == start.zone_quarters * 15 + DST_MIN[start.dst]  # type: ignore[operator, index]  # both are known
 
 
 def test_a_cgm_record_gets_its_time_from_the_session_and_its_kind_from_the_feature() -> None:

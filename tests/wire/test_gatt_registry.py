@@ -115,7 +115,7 @@ def test_a_measurement_belongs_to_one_service() -> None:
     assert service_of(NONIN) is None
 
 
-@pytest.mark.parametrize("uuid", [0x2A0F, 0xFFFF, NONIN])
+@pytest.mark.parametrize("uuid", [0x2A01, 0xFFFF, NONIN])
 def test_a_characteristic_without_a_decoder_is_refused_by_name(uuid: int | bytes) -> None:
     with pytest.raises(DecodeError, match=f"no decoder for {short_uuid(uuid)}"):
         decode(uuid, b"\0")

@@ -94,6 +94,7 @@ _DECODERS: Final[Mapping[int | bytes, Callable[[bytes], tuple[Measurement, ...]]
     0x2A9D: weight.decode_weight,
     0x2AA7: cgm.decode_measurement,
     0x2B34: enhanced_blood_pressure.decode_enhanced,
+    0x2B35: enhanced_blood_pressure.decode_enhanced_cuff_pressure,
     0x2B36: enhanced_blood_pressure.decode_record,
     0x2B8B: ghs.decode_live,
     0x2BDD: ghs.decode_stored,
@@ -103,8 +104,11 @@ _DECODERS: Final[Mapping[int | bytes, Callable[[bytes], tuple[Measurement, ...]]
 
 _DESCRIBERS: Final[Mapping[int, Callable[[bytes], dict[str, str | bool]]]] = {
     0x2A08: date_time.describe_date_time,
+    0x2A0F: date_time.describe_local_time,
+    0x2A14: date_time.describe_reference_time,
     0x2A19: device_information.describe_battery,
     0x2A1D: temperature.describe_type,
+    0x2A21: temperature.describe_interval,
     0x2A2B: date_time.describe_current_time,
     0x2A38: heart_rate.describe_location,
     0x2A49: blood_pressure.describe_feature,
@@ -138,6 +142,7 @@ _RESERVED: Final[Mapping[int | bytes, int]] = {
     0x2A9C: 0xE000,
     0x2A9D: 0xF0,
     0x2B34: 0x80,
+    0x2B35: 0x80,
 }
 """Reserved flag bits, little-endian, of those whose flags alone say where the fields end. All others have a size, or are of one."""
 _PRESSURE: Final = 0x2A35

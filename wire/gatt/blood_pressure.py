@@ -93,8 +93,12 @@ def decode_intermediate_cuff_pressure(value: bytes) -> tuple[Measurement, ...]:
     flags = reader.u8("flags")
     cuff = reader.sfloat("cuff pressure")
     reader.take(4, "unused pressures")
-    time, pulse, user, bits = _tail(reader, flags)
-    unit = "kPa" if flags & KILOPASCAL else "mm[Hg]"
+    return cuff_pressure(cuff, "kPa" if flags & KILOPASCAL else "mm[Hg]", _tail(reader, flags))
+
+
+def cuff_pressure(cuff: Decimal | Special, unit: str, tail: Tail) -> tuple[Measurement, ...]:
+    """The pressure in a cuff while it inflates, and what the value says beside it; all of it is `ongoing`."""
+    time, pulse, user, bits = tail
     pressure = numeric(Mdc.PRESS_CUFF, cuff, unit, device_time=time, status=_ONGOING, user=user)
     return (pressure, *_pulse_and_status(pulse, bits, time, user, _ONGOING))
 

@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import Final
 
 from wire.errors import DecodeError
-from wire.gatt.date_time import read_date_time
+from wire.gatt.date_time import DST_MIN, ZONES, read_date_time, read_dst, read_zone
 from wire.gatt.glucose import SAMPLE_LOCATIONS, SAMPLE_TYPES, sample
 from wire.gatt.reader import Reader
 from wire.measurement import DeviceTime, Measurement, Special, numeric
@@ -86,12 +86,6 @@ FEATURES: Final = (
     "quality",
 )
 """CGMS 3.2, by bit; bits 17 to 23 are reserved."""
-
-DST_MIN: Final = {0: 0, 2: 30, 4: 60, 8: 120}
-"""DST Offset (2A0D): minutes by value; 255 is unknown, all others are reserved."""
-_DST_UNKNOWN: Final = 255
-_ZONE_UNKNOWN: Final = -128
-_ZONES: Final = range(-48, 57)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,22 +155,15 @@ def decode_session_start(value: bytes) -> SessionStart:
     """CGM Session Start Time (2AAA, CGMS 3.4): Date Time, zone in quarters of an hour, DST offset."""
     reader = Reader(value)
     time = read_date_time(reader)
-    octet = reader.u8("time zone")
-    zone = octet - 256 if octet > 127 else octet
-    if zone != _ZONE_UNKNOWN and zone not in _ZONES:
-        raise DecodeError(f"no time zone {zone}", reader.offset - 1)
-    dst = reader.u8("DST offset")
-    if dst != _DST_UNKNOWN and dst not in DST_MIN:
-        raise DecodeError(f"no DST offset {dst}", reader.offset - 1)
+    zone, dst = read_zone(reader), read_dst(reader)
     _end(reader, value)
-    known = zone != _ZONE_UNKNOWN and dst != _DST_UNKNOWN
-    offset_min = zone * 15 + DST_MIN[dst] if known else None
-    if offset_min is not None and offset_min > _ZONES[-1] * 15:
+    offset_min = zone * 15 + DST_MIN[dst] if zone is not None and dst is not None else None
+    if offset_min is not None and offset_min > ZONES[-1] * 15:
         raise DecodeError(f"no time zone is {offset_min} minutes from UTC", reader.offset)
     return SessionStart(
         time=replace(time, offset_min=offset_min),
-        zone_quarters=None if zone == _ZONE_UNKNOWN else zone,
-        dst=None if dst == _DST_UNKNOWN else dst,
+        zone_quarters=zone,
+        dst=dst,
     )
 
 

@@ -1,4 +1,6 @@
-"""Blood pressure of BLS 1.1: Enhanced Measurement (2B34), and Record (2B36), a stored value of one or the other kind.
+"""Blood pressure of BLS 1.1: Enhanced Measurement (2B34), Enhanced Intermediate Cuff Pressure (2B35) and Record (2B36).
+
+A record is a stored value of one kind of measurement or the other.
 
 The enhanced one counts seconds since 1900 or 2000, in UTC, and tells beside it the time that the user saw. Both
 together are the user's time with its offset from UTC. A record that ends with an E2E-CRC does not say so; it is taken
@@ -32,16 +34,15 @@ def decode_enhanced(value: bytes) -> tuple[Measurement, ...]:
         reader.sfloat("diastolic pressure"),
         reader.sfloat("mean arterial pressure"),
     )
-    at = reader.offset
-    stamp = reader.u32("time stamp") if flags & plain.TIME_STAMP else None
-    pulse = reader.sfloat("pulse rate") if flags & plain.PULSE_RATE else None
-    user = reader.u8("user id") if flags & plain.USER else plain.USER_UNKNOWN
-    word = reader.u16("measurement status") if flags & plain.STATUS_FIELD else 0
-    facing = reader.u32("user facing time") if flags & _USER_FACING_TIME else None
-    reader.end()
-    time = _time(stamp, facing, 2000 if flags & _SINCE_2000 else 1900, at)
-    known = None if user == plain.USER_UNKNOWN else user
-    return plain.pressures(three, unit, (time, pulse, known, plain.status_bits(word)))
+    return plain.pressures(three, unit, _tail(reader, flags))
+
+
+def decode_enhanced_cuff_pressure(value: bytes) -> tuple[Measurement, ...]:
+    """Enhanced Intermediate Cuff Pressure (2B35): one pressure, where the one of 2A36 has two empty ones beside it."""
+    reader = Reader(value)
+    flags = reader.u8("flags")
+    cuff = reader.sfloat("cuff pressure")
+    return plain.cuff_pressure(cuff, "kPa" if flags & plain.KILOPASCAL else "mm[Hg]", _tail(reader, flags))
 
 
 def decode_record(value: bytes) -> tuple[Measurement, ...]:
@@ -72,6 +73,19 @@ def _read(value: bytes) -> tuple[int, bytes, tuple[Measurement, ...]]:
         if len(inner) < 2 or crc(value[:-2]) != int.from_bytes(value[-2:], "little"):
             raise DecodeError(fault.message, fault.offset + _RECORD_HEADER) from None
         return kind, inner[:-2], decode(inner[:-2])
+
+
+def _tail(reader: Reader, flags: int) -> plain.Tail:
+    """The fields that both enhanced characteristics share."""
+    at = reader.offset
+    stamp = reader.u32("time stamp") if flags & plain.TIME_STAMP else None
+    pulse = reader.sfloat("pulse rate") if flags & plain.PULSE_RATE else None
+    user = reader.u8("user id") if flags & plain.USER else plain.USER_UNKNOWN
+    word = reader.u16("measurement status") if flags & plain.STATUS_FIELD else 0
+    facing = reader.u32("user facing time") if flags & _USER_FACING_TIME else None
+    reader.end()
+    time = _time(stamp, facing, 2000 if flags & _SINCE_2000 else 1900, at)
+    return time, pulse, None if user == plain.USER_UNKNOWN else user, plain.status_bits(word)
 
 
 def _time(stamp: int | None, facing: int | None, since: int, at: int) -> DeviceTime | None:

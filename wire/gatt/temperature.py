@@ -1,4 +1,4 @@
-"""Thermometer: Temperature Measurement (2A1C), Intermediate Temperature (2A1E) and Type (2A1D), Bluetooth HTS 1.0.
+"""Thermometer: Temperature Measurement (2A1C), Intermediate Temperature (2A1E), Type (2A1D), Interval (2A21), HTS 1.0.
 
 The quantity is always body temperature; where it was taken is a supplemental type, one of IEEE 11073-10408's own.
 """
@@ -58,6 +58,14 @@ def describe_type(value: bytes) -> dict[str, str | bool]:
     site = reader.u8("temperature type")
     reader.end()
     return {"type": _type(site)[0]}
+
+
+def describe_interval(value: bytes) -> dict[str, str | bool]:
+    """Measurement Interval (2A21, HTS 3.4): seconds between measurements, 0 where they do not come by themselves."""
+    reader = Reader(value)
+    seconds = reader.u16("measurement interval")
+    reader.end()
+    return {"measurement interval": f"{seconds} s" if seconds else "none"}
 
 
 def _type(value: int) -> tuple[str, tuple[int, ...]]:
