@@ -151,7 +151,10 @@ class Manager(Requester):
             if descr.status & SegmentStatus.LAST_ENTRY:
                 self._complete.add(key)
                 self._tell(SegmentTransferred(handle=event.handle, instance=descr.instance))
-        if not descr.status & (SegmentStatus.LAST_ENTRY | SegmentStatus.AGENT_ABORT):
+        if descr.status & (SegmentStatus.LAST_ENTRY | SegmentStatus.AGENT_ABORT):
+            # Agents send data ahead of the answer to the trigger, which made them expected.
+            self._transfers.pop(key, None)
+        else:
             self._expect_data(event.handle, descr.instance, now)
         self._rest(now)
         return self._happened()

@@ -260,7 +260,7 @@ class Requester(Session):
             answer = TransferResponse.decode(message.args)
             if answer.result == TransferResult.FAIL_SEGMENT_EMPTY:
                 self._complete.add((message.handle, answer.instance))
-            elif answer.result == TransferResult.SUCCESSFUL:
+            elif answer.result == TransferResult.SUCCESSFUL and (message.handle, answer.instance) not in self._complete:
                 self._expect_data(message.handle, answer.instance, now)
             self._tell(TransferStarted(handle=message.handle, instance=answer.instance, result=answer.result))
         elif message.action_type == Action.DATA_REQUEST:

@@ -40,6 +40,7 @@ from wire.x73.events import (
     Reported,
     SegmentCleared,
     SegmentData,
+    SegmentTransferred,
     StreamLost,
     Warned,
 )
@@ -503,6 +504,25 @@ def test_a_store_is_listed_transferred_confirmed_and_cleared_byte_for_byte() -> 
     assert manager.deadline() == NOW + 10, "80,000 eighths of a millisecond"
     bench.say(peer.prst(3, 0x0207, raw("001e 0c0c 0000")))
     assert only(SegmentCleared, bench.events) == [SegmentCleared(handle=30, instance=5)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_segment_that_came_before_the_answer_to_its_trigger_is_waited_for_no_more(together: bool) -> None:
+    bench = stored_bench()
+    manager = bench.manager
+    manager.list_segments(30, NOW)
+    bench.say(peer.prst(1, 0x0207, raw("001e 0c0d") + octets(segment_info())))
+    manager.transfer(30, 5, NOW)
+    whole = raw("0005 00000000 00000001 c000") + octets(TEN_PAST + raw("0062 0048"))
+    event, answer = peer.event(9, 0x0D21, whole, handle=30), peer.prst(2, 0x0207, raw("001e 0c1c 0004 0005 0000"))
+    if together:
+        (data,) = only(SegmentData, bench.say(event + answer))
+    else:
+        (data,) = only(SegmentData, bench.say(event))
+    assert SegmentTransferred(handle=30, instance=5) in manager.confirm(data, NOW)
+    if not together:
+        bench.say(answer)
+    assert manager.deadline() is None
 
 
 def texts(events: Iterable[Happening]) -> str:
