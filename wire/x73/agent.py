@@ -6,7 +6,7 @@ Confirmed reports go out one at a time: the next one when the manager has answer
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from wire.errors import DecodeError
@@ -118,7 +118,7 @@ class Agent(Session):
         self.enabled: set[int] = set()
         """The scanners that the manager has enabled."""
         self.snapshot: ScanReport | None = None
-        """What a manager-initiated request for one response is answered with."""
+        """What a manager-initiated request for one response is answered with, under the request's number."""
         self._offered = 0
         self._tries = 0
         self._config_under_way = False
@@ -417,7 +417,7 @@ class Agent(Session):
             result = DataReqResult.INIT_MANAGER_OVERFLOW
         elif request.mode & DataReqMode.MODE_SINGLE_RSP and self.snapshot is not None:
             event_type = self.snapshot.event_type
-            info = encode_report(self.snapshot)
+            info = encode_report(replace(self.snapshot, data_req_id=request.data_req_id))
         if result is DataReqResult.NO_ERROR:
             self._tell(DataRequested(request=request))
         return DataResponse(

@@ -202,7 +202,7 @@ def test_single_attributes_are_returned_if_only_those_are_asked_for() -> None:
 def test_a_single_response_comes_inside_the_answer() -> None:
     agent = Agent(profile(data_req_init_manager_count=1))
     agent.snapshot = ScanReport(
-        event_type=Noti.SCAN_REPORT_FIXED, handle=0, data_req_id=7, number=0, scans=oximeter_scan()
+        event_type=Noti.SCAN_REPORT_FIXED, handle=0, data_req_id=0xF000, number=0, scans=oximeter_scan()
     )
     pair = Joined(agent, Manager(MANAGER_ID))
     pair.connect()
@@ -211,6 +211,7 @@ def test_a_single_response_comes_inside_the_answer() -> None:
     pair.run()
     assert [event.result for event in only(DataRequested, pair.of_manager)] == [0]
     assert [str(m.value) for m in pair.measurements()] == ["96.5", "63.5"]
+    assert [event.report.data_req_id for event in only(Reported, pair.of_manager)] == [7], "the request's"
 
 
 def test_an_agent_that_takes_no_requests_says_so() -> None:
