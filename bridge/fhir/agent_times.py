@@ -89,7 +89,7 @@ class AgentTimes:
         return self._report.received.boot + f" {mds.mono_us} ".encode() + shown
 
     def _by_counter(self, counted: Counted) -> Timing:
-        read, shown = self._read, self._mds.counter_us(high_resolution=counted.high_resolution)
+        read, shown = self._read, self._mds.counter(high_resolution=counted.high_resolution)
         if counted.us is None or shown is None or read is None:
             raise Untranslatable(Reason.DEVICE_TIME, "the device's time is a counter that it does not show")
         instant = read + timedelta(microseconds=counted.us)
@@ -99,8 +99,8 @@ class AgentTimes:
             phg=print_time(read, self._zone, "milliseconds"),
             phd=None,
             offset=False,
-            key=self._key(self._mds, f"{counted.high_resolution} {shown}".encode()),
-            counter_us=shown,
+            key=self._key(self._mds, f"{counted.high_resolution} {shown[0]}".encode()),
+            counter_us=shown[1],
             high_resolution=counted.high_resolution,
         )
         return Timing(

@@ -91,13 +91,14 @@ class MdsRead:
                 return shown, raw
         return None
 
-    def counter_us(self, *, high_resolution: bool) -> int | None:
-        """What a counter showed, in microseconds."""
+    def counter(self, *, high_resolution: bool) -> tuple[int, int] | None:
+        """What a counter showed: the count as it stood on the wire, and the same in microseconds."""
         attribute, size = _COUNTERS[high_resolution]
         raw = self.attributes.get(attribute, b"")
         if len(raw) != size:
             return None
-        return int.from_bytes(raw, "big") * (1 if high_resolution else relative_tick_us(self.attributes))
+        count = int.from_bytes(raw, "big")
+        return count, count * (1 if high_resolution else relative_tick_us(self.attributes))
 
     def synchronised(self, *, base_offset: bool) -> bool:
         """Whether the agent says that its clock is kept right by others."""
