@@ -141,6 +141,7 @@ _NAMES: Final[Mapping[int | bytes, str]] = {
     0x2AA9: "CGM Status",
     0x2AAA: "CGM Session Start Time",
     0x2AAB: "CGM Session Run Time",
+    0x2AAC: "CGM Specific Ops Control Point",
     0x2B34: "Enhanced Blood Pressure Measurement",
     0x2B35: "Enhanced Intermediate Cuff Pressure",
     0x2B36: "Blood Pressure Record",

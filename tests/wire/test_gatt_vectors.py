@@ -180,7 +180,8 @@ def test_a_value_cut_anywhere_is_refused_with_the_offset_of_the_missing_field(ve
         if vector.characteristic == 0x2A37 and length >= 2 and whole_intervals(cut):
             assert decode(0x2A37, cut)
             continue
-        if length == BEFORE_CRC.get(vector.characteristic):
+        ends = len(vector.value) - 2 if vector.id.endswith("_crc") and vector.characteristic == 0x2AAC else None
+        if length == BEFORE_CRC.get(vector.characteristic, ends):
             assert describe(vector.characteristic, cut)
             continue
         if vector.characteristic == 0x2AA7 and length and length == vector.value[0]:

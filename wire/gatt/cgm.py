@@ -156,7 +156,7 @@ def decode_session_start(value: bytes) -> SessionStart:
     reader = Reader(value)
     time = read_date_time(reader)
     zone, dst = read_zone(reader), read_dst(reader)
-    _end(reader, value)
+    end(reader, value)
     offset_min = zone * 15 + DST_MIN[dst] if zone is not None and dst is not None else None
     if offset_min is not None and offset_min > ZONES[-1] * 15:
         raise DecodeError(f"no time zone is {offset_min} minutes from UTC", reader.offset)
@@ -185,7 +185,7 @@ def decode_status(value: bytes) -> tuple[int, int]:
     """CGM Status (2AA9, CGMS 3.3): minutes since the start of the session, and the bits of `STATUS`."""
     reader = Reader(value)
     offset_min, status = reader.u16("time offset"), reader.u24("status")
-    _end(reader, value)
+    end(reader, value)
     return offset_min, status
 
 
@@ -193,7 +193,7 @@ def decode_run_time(value: bytes) -> int:
     """CGM Session Run Time (2AAB, CGMS 3.5): how many hours the session may last."""
     reader = Reader(value)
     hours = reader.u16("session run time")
-    _end(reader, value)
+    end(reader, value)
     return hours
 
 
@@ -273,7 +273,7 @@ def _read_record(reader: Reader, value: bytes) -> CgmRecord:
     )
 
 
-def _end(reader: Reader, value: bytes) -> None:
+def end(reader: Reader, value: bytes) -> None:
     """The end of a value that may carry an E2E-CRC."""
     if reader.remaining:
         at = reader.offset
