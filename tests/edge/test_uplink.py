@@ -50,7 +50,7 @@ class Hub:
                 broker=Broker(host="127.0.0.1", port=port, client_id=HUB, tls=tls),
                 clock=self.clock,
                 on_event=lambda name, fields: self.events.append((name, fields)),
-                jitter=lambda: 0.01,
+                jitter=lambda: 0.1,
                 **self.options,  # type: ignore[arg-type]
             )
             task = asyncio.create_task(self.uplink.run())
