@@ -33,7 +33,7 @@ from edge.store import Recalled
 from wire.evidence import Clock, Context, Device, Reading
 from wire.ghs_segments import Segments
 from wire.quirks import Quirk, quirk_for
-from wire.reading import MAX_VALUE_BYTES, encode_reading
+from wire.reading import MAX_ATTRIBUTE_BYTES, encode_reading
 from wire.services import BATTERY_LEVEL, CLOCK, DEVICE_INFORMATION, RACP, SERVICES, short_uuid
 
 CONTEXT_S: Final = 6.0
@@ -153,7 +153,7 @@ class Session:
 
     async def _context_value(self, characteristic: Characteristic) -> Context:
         value = await self._link.read(characteristic)
-        if len(value) > MAX_VALUE_BYTES:  # beside it, no reading of this session could be kept
+        if len(value) > MAX_ATTRIBUTE_BYTES:  # beside it, no reading of this session could be kept
             raise RadioError("too-long", f"{len(value)} bytes")
         return Context(characteristic=characteristic.uuid, mono_us=self._now().mono_us, value=value)
 
