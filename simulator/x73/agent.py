@@ -75,6 +75,8 @@ class Plan:
     fault: Fault = NONE
     patience_s: float = 30.0
     """How long a silent agent stays, and one with a store waits to be asked."""
+    quiet_s: float = 0.5
+    """The agent releases when it has no more to say and the manager asked nothing for so long."""
     waits: Waits = field(default_factory=Waits)
     clock: Callable[[], datetime] = field(default=wall_clock)
 
@@ -176,6 +178,7 @@ class _Story:
             await self._serve()
         else:
             await self._report_all()
+        await self._fall_quiet()
         if not self.link.over:
             self._take(self.agent.release(self.link.now))
             await self.link.flush()
@@ -227,6 +230,14 @@ class _Story:
             self.why = "" if self.stop.is_set() else "the manager did not fetch the stored readings"
             return
         await self.link.until(lambda: "cleared" in self.done, CLEAR_S)
+
+    async def _fall_quiet(self) -> None:
+        """A manager may have more to ask: what a cleared store holds now, or the time. It cannot once it is released."""
+        end = self.link.now + self.plan.patience_s
+        heard = -1
+        while heard != self.link.heard and not self.why and self.link.now < end:
+            heard = self.link.heard
+            await self.link.until(lambda: self.link.heard != heard, self.plan.quiet_s)  # noqa: B023 - ends in this turn
 
     def _order(self) -> list[int]:
         order = list(range(self.plan.count))

@@ -31,6 +31,8 @@ class Link:
     ) -> None:
         self.over = self.mute = self.cut = False
         """The association has ended; nothing is sent any more; the connection is to be reset."""
+        self.heard = 0
+        """How often the manager said something."""
         self._agent, self._reader, self._writer, self._stop = agent, reader, writer, stop
         self._happened, self._before = happened, before
         self._framer = Framer()
@@ -80,6 +82,7 @@ class Link:
             self._happened(self._agent.disconnected(self.now))
             self.over = True
             return
+        self.heard += 1
         for piece in self._pieces(data):
             self._before()
             self._happened(self._agent.receive(piece, self.now))

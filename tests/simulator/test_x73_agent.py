@@ -57,6 +57,7 @@ from wire.x73.events import (
     Happening,
     Released,
     Reported,
+    SegmentCleared,
     SegmentData,
     Segments,
     SegmentTransferred,
@@ -129,7 +130,7 @@ async def listening(bench: Bench) -> AsyncIterator[Bench]:
 def plan(bench: Bench, device: str = "oximeter", *, fault: str = "", **more: Any) -> Plan:
     if fault:
         more["fault"] = FAULTS[fault]
-    usual: dict[str, Any] = {"interval_s": 0.0, "patience_s": 0.5, "clock": lambda: CLOCK}
+    usual: dict[str, Any] = {"interval_s": 0.0, "patience_s": 0.5, "quiet_s": 0.0, "clock": lambda: CLOCK}
     return Plan(host="127.0.0.1", port=bench.port, specialization=BY_NAME[device], **usual | more)
 
 
@@ -231,6 +232,25 @@ async def test_stored_readings_are_served_when_the_manager_asks(device: str) -> 
     assert outcome == Outcome(status=0)
     assert len(lines) == 40
     assert as_read(bench.measurements) == as_measured(lines)
+    assert type(bench.happened[-2]) is Released
+
+
+async def test_a_manager_that_looks_at_the_store_again_after_clearing_it_is_answered_before_the_release() -> None:
+    def fetch(bench: Bench, event: Happening, now: float) -> None:
+        if isinstance(event, AttributesRead) and event.handle == 0:
+            bench.manager.list_segments(STORE_HANDLE, now)
+        elif isinstance(event, Segments):
+            bench.manager.transfer(STORE_HANDLE, event.segments[0].instance, now)
+        elif isinstance(event, SegmentTransferred):
+            bench.manager.clear(STORE_HANDLE, event.instance, now)
+        elif isinstance(event, SegmentCleared):
+            bench.manager.read_store(STORE_HANDLE, now)
+
+    outcome, bench, _ = await played(
+        bench=Bench(Manager(MANAGER_ID), fetch), standard=False, store=True, quiet_s=0.2, patience_s=5.0
+    )
+    assert outcome == Outcome(status=0)
+    assert [event.handle for event in bench.of(AttributesRead)] == [0, STORE_HANDLE]
     assert type(bench.happened[-2]) is Released
 
 
