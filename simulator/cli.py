@@ -48,10 +48,11 @@ Over the air, with a second Bluetooth adapter (adapter = "hci1" in the scenario)
 """
 
 DEMO_HELP = """\
-Start a private Bluetooth stack, MQTT broker, FHIR server, bridge, hub and ten simulated devices of two people, each a
-process of its own on 127.0.0.1. Read the Observations back over HTTP and compare every value with what was measured.
+Start a private bus with a Bluetooth stack, an MQTT broker, a FHIR server, the bridge, the hub and ten simulated devices
+of two people: seven processes, on 127.0.0.1 only. Read the Observations back over HTTP and compare every value with what
+was measured.
 
-  stafet-sim demo                 about half a minute, then everything is gone again
+  stafet-sim demo                 less than half a minute, then everything is gone again
   stafet-sim demo --keep          stays up after the table and prints where to look; Ctrl-C ends it
   stafet-sim demo --json          the table and the verdict as one JSON document on stdout
 """
