@@ -129,10 +129,14 @@ class Fetch:
 
     # Called by the radio
 
-    def received(self, characteristic: int, value: bytes) -> None:
-        """A value of one of the records' characteristics, asked for or not."""
+    def heard(self) -> None:
+        """Something of a record has come, perhaps not all of it."""
         self._heard = asyncio.get_running_loop().time()
         self._news.set()
+
+    def received(self, characteristic: int, value: bytes) -> None:
+        """A value of one of the records' characteristics, asked for or not."""
+        self.heard()
         if self._request and self._reader.is_early(characteristic, value) and len(self._early) < EARLY:
             self._early.append((characteristic, value))
             return

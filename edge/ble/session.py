@@ -288,7 +288,16 @@ class Session:
             return take
         segments = Segments()
         self._segments.append(segments)
-        return partial(_joined, segments, take)
+        return partial(self._join, segments, take, fetch)
+
+    def _join(self, segments: Segments, take: Callable[[bytes], None], fetch: Fetch | None, value: bytes) -> None:
+        """A message may take longer than any silence that ends a session or a procedure: each segment is a sign of life."""
+        self._heard_at = asyncio.get_running_loop().time()
+        if fetch is not None:
+            fetch.heard()
+        whole = segments.receive(value)
+        if whole is not None:
+            take(whole)
 
     async def _subscribe_to(
         self, characteristic: Characteristic, received: Callable[[bytes], None]
@@ -467,9 +476,3 @@ def context_of(characteristics: Iterable[Characteristic]) -> list[Characteristic
     chosen = [readable[uuid] for uuid in readable if uuid in _CONTEXT]
     clock = next((readable[uuid] for uuid in CLOCK if uuid in readable), None)
     return [*chosen[: MAX_CONTEXT - 1], *([clock] if clock else [])]
-
-
-def _joined(segments: Segments, take: Callable[[bytes], None], value: bytes) -> None:
-    whole = segments.receive(value)
-    if whole is not None:
-        take(whole)

@@ -608,6 +608,48 @@ async def test_a_message_in_segments_is_one_reading_and_what_is_not_whole_is_tol
     assert [fields["count"] for fields in dropped] == [1]
 
 
+def slow(message: bytes) -> list[bytes]:
+    """A message in segments of twenty bytes, as with the shortest ATT_MTU."""
+    pieces = [message[at : at + 19] for at in range(0, len(message), 19)]
+    ends = {0: 0x01, len(pieces) - 1: 0x02}
+    return [bytes((ends.get(at, 0) | at % 64 << 2,)) + piece for at, piece in enumerate(pieces)]
+
+
+async def test_a_message_whose_segments_take_longer_than_a_silence_is_not_hung_up_on_to_set_the_clock() -> None:
+    live, clock = 0x2B8B, 0x2A2B
+    written: list[int | bytes] = []
+
+    def tell(device: FakePeripheral) -> None:
+        device.notify(live, b"\x03" + bytes(9))
+        for second, segment in enumerate(slow(bytes(190)), 1):
+            asyncio.get_running_loop().call_later(2.0 * second, device.notify, live, segment)
+
+    device = FakePeripheral(
+        address=METER,
+        values={clock: OLD_CLOCK},
+        measurements=(live,),
+        writable=(clock,),
+        when_subscribed=tell,
+        when_written=lambda _, uuid, __: written.append(uuid),
+    )
+    store = Store()
+    await session(device, store, clock=ClockState.SYNCHRONISED)
+    assert store.values == [(live, b"\x03" + bytes(9)), (live, b"\x03" + bytes(190))]
+    assert written == [clock], "afterwards"
+
+
+async def test_a_record_whose_segments_take_longer_than_a_silence_is_waited_for() -> None:
+    record = Kept(number=1, values=[(GHS, each) for each in slow((1).to_bytes(4, "little") + bytes(756))])
+    device, _ = _health_sensor()
+    server = FakeRecords(kept=[record], interval_s=1.0, width=4, opcodes=frozenset({3, 4, 7}))
+    device.when_written = server.written
+    store = Store()
+    await session(device, store)
+    assert store.values == [(GHS, b"\x03\x01" + bytes(759))]
+    assert [c.value for c in store.readings[0].context if c.characteristic == RACP] == [b"\x07\x01"]
+    assert [mark and mark.number for mark in store.marks.values()] == [1]
+
+
 # Devices that misbehave
 
 
