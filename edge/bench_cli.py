@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from edge.cli import CANNOT_CREATE, IO, MALFORMED, NOT_PERMITTED, UNAVAILABLE, USAGE, Failed, Parser, positive
+from edge.command import CANNOT_CREATE, IO, MALFORMED, NOT_PERMITTED, UNAVAILABLE, USAGE, Failed, Parser, positive
 from edge.table import described_table, measurement_table
 from wire import measurement_json
 from wire.errors import DecodeError, WireError

@@ -16,7 +16,7 @@ from edge import listing, status
 from edge.ble import pairing
 from edge.ble.pair_texts import TEXTS, kind_in
 from edge.bluez import Bluez, BluezError
-from edge.cli import CONFIGURATION, IO, NOT_PERMITTED, UNAVAILABLE, USAGE, Failed
+from edge.command import CONFIGURATION, IO, NOT_PERMITTED, UNAVAILABLE, USAGE, Failed
 from edge.config import Config
 from edge.listing import Paired, text_of
 from edge.log import address_hash

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge import cli
+from edge import cli, command
 from tests.edge.home import HUB_TOML, furnish
 from tests.support import rounds
 from tests.wire.vectors import Vector, load
@@ -225,7 +225,7 @@ def test_the_table_of_a_serial_frame_shows_the_measurements_and_what_else_it_say
 
 
 def test_every_format_may_be_asked_for_and_the_lung_monitor_by_its_short_name(hub: Hub) -> None:
-    assert {hub("decode", "serial", "--format", name, "00").status for name in NAMES} == {cli.MALFORMED}
+    assert {hub("decode", "serial", "--format", name, "00").status for name in NAMES} == {command.MALFORMED}
     (blow,) = (vector for vector in FRAMES if "fev1_l" in vector.expected)
     said = [
         hub("decode", "serial", "--format", name, blow.hex).out for name in ("vitalograph", "vitalograph-lung-monitor")
