@@ -33,6 +33,7 @@ from typing import Final, Literal, Protocol
 from edge.ble.flows import ABORT, FLOWS, Answer, Entry, Opcode, Reader, Records, Result, answer_to, asked, elsewhere
 from edge.ble.radio import Characteristic, RadioError
 from edge.store import Mark, Recalled
+from wire.reading import MAX_ATTRIBUTE_BYTES
 from wire.services import RACP
 
 SILENT_S: Final = 30.0
@@ -173,7 +174,10 @@ class Fetch:
     def _beside(self, characteristic: int, value: bytes) -> tuple[tuple[int, bytes], ...]:
         """The record to which a value is attached (a glucose context has no time of its own), and the request."""
         beside = []
-        if record := self._reader.record_of(characteristic, value):
+        record = self._reader.record_of(characteristic, value)
+        if (
+            0 < len(record) <= MAX_ATTRIBUTE_BYTES
+        ):  # beside a longer one, which no attribute holds, it could not be kept
             beside.append((self._records.values[0], record))
         if self._request:
             beside.append((RACP, self._request))

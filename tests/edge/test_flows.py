@@ -513,6 +513,16 @@ async def test_a_context_whose_record_never_comes_is_kept_without_it() -> None:
     assert [c.value for c in store.readings[1].context if c.characteristic in {GLUCOSE, RACP}] == [ALL]
 
 
+async def test_a_context_of_a_record_that_is_longer_than_an_attribute_is_kept_without_it() -> None:
+    """The longest ATT_MTU has room for two bytes more."""
+    (_, record), context = glucose(1, meal=True).values
+    longer = (GLUCOSE, record + bytes(514 - len(record)))
+    store = Store()
+    await session(meter(FakeRecords(kept=[Kept(number=1, values=[longer, context])])), store)
+    assert store.values == [longer, context]
+    assert GLUCOSE not in {c.characteristic for c in store.readings[1].context}
+
+
 async def test_a_context_that_a_record_announces_is_waited_for_after_the_answer() -> None:
     server = FakeRecords(kept=[glucose(1, meal=True)])
     (record, context) = server.kept[0].values

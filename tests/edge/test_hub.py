@@ -125,6 +125,21 @@ def test_without_a_listed_device_bleak_is_never_imported(hub: HubProcess, bridge
     assert hub.status()["radio"] is None
 
 
+def test_a_hub_looks_for_garbage_again_when_it_has_started_though_no_device_is_listed(hub: HubProcess) -> None:
+    (hub.home / "sitecustomize.py").write_text(
+        "import gc, threading, time\n"
+        "from pathlib import Path\n"
+        "def watch():\n"
+        "    for wanted in (False, True):\n"
+        "        while gc.isenabled() is not wanted:\n"
+        "            time.sleep(0.005)\n"
+        f"    Path({str(hub.home)!r}, 'on-again').touch()\n"
+        "threading.Thread(target=watch, daemon=True).start()\n"
+    )
+    hub.start(os.environ | {"PYTHONPATH": f"{hub.home}:{os.environ.get('PYTHONPATH', '')}"})
+    eventually((hub.home / "on-again").exists, within_s=20, what="the collector is off, then on")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_hub_without_a_broker_stops_at_once_when_told_so(hub: HubProcess, free_port: int, number: int) -> None:
     hub.write_config(port=free_port)
