@@ -3,7 +3,8 @@
 What is BlueZ's own way, and therefore handled here:
 
 - A change of any property of a device looks to bleak like an advertisement. Only what an advertisement can change
-  counts as one (`_advertised`), and only of a device that is not connected.
+  counts as one (`_advertised`), or no change at all: a device that is used twice, where it stands, says the same twice,
+  and BlueZ tells it again for its data's sake (DuplicateData). And only of a device that is not connected.
 - A process that was killed leaves its devices connected; they do not advertise, so they are looked up when a scan
   starts. It may also leave notifications on, so a refused subscription is tried once more after ending the old one.
 - A client whose device has gone must still be disconnected, or its D-Bus connection stays.
@@ -17,7 +18,7 @@ import asyncio
 import contextlib
 import gc
 from asyncio import Event
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -44,6 +45,8 @@ SILENT_S: Final = 15.0
 """A scan of at least so long in which nothing at all was heard was perhaps none."""
 HANGS: Final = frozenset({"timeout", "org.bluez.Error.InProgress", "org.bluez.Error.NotReady"})
 """How an adapter fails that is stuck; a device that has left fails otherwise."""
+ADVERTISED: Final = ("RSSI", "TxPower", "ManufacturerData", "ServiceData")
+"""Neither name nor service UUIDs: BlueZ learns more of them during a connection."""
 
 # bleak would start bluetoothctl at the first connection to ask for its version, while a device waits that may be gone
 # in a second. It only looks for BlueZ before 5.55 (2020); Debian 12 has 5.66.
@@ -79,7 +82,7 @@ class BleakRadio:
         self._links: set[BleakLink] = set()
         self.heard = 0
         self.lost = Event()
-        self._last: dict[bytes, object] = {}
+        self._last: dict[bytes, Mapping[str, object]] = {}
         self.want(wanted)
 
     @property
@@ -169,7 +172,7 @@ class BleakRadio:
                 if self._renewed != self._adapter.renewed:
                     self._renewed = self._adapter.renewed
                     await _let_bleak_begin_anew()
-            # Every advertisement, not only those with news: a device that is switched on twice says the same twice.
+            # Every advertisement, not only those with news.
             scanner = BleakScanner(detected, bluez={"adapter": name, "filters": {"DuplicateData": True}})
             try:
                 async with asyncio.timeout(BUS_S):
@@ -200,14 +203,12 @@ class BleakRadio:
 
     def _advertised(self, address: bytes, data: AdvertisementData) -> bool:
         properties = data.platform_data[1]
+        before, self._last[address] = self._last.get(address), properties
         if properties.get("Connected") or "RSSI" not in properties:
             return False
-        # Neither name nor service UUIDs: BlueZ learns more of them during a connection.
-        advertised = (data.rssi, data.tx_power, data.manufacturer_data, data.service_data)
-        if self._last.get(address) == advertised:
-            return False
-        self._last[address] = advertised
-        return True
+        if before is None or before == properties:  # only of an advertisement BlueZ says the same again
+            return True
+        return any(before.get(name) != properties.get(name) for name in ADVERTISED)
 
 
 async def _let_bleak_begin_anew() -> None:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from dbus_fast import BusType, Message, MessageType, PropertyAccess
+from dbus_fast import BusType, Message, MessageType, PropertyAccess, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusBool, DBusBytes, DBusDict, DBusInt16, DBusObjectPath, DBusSignature, DBusStr
 from dbus_fast.errors import DBusError
@@ -36,6 +36,8 @@ class Peer:
     """The address that it has when it is bonded, if another."""
     uuids: tuple[int, ...] = (0x1822,)
     rssi: int = -60
+    manufacturer: bytes = b""
+    """Manufacturer data that it advertises; such a device does not move: BlueZ says the same of it each time."""
     pairing: str = "just-works"
     """just-works, type-passkey (on the hub), show-passkey (on the hub), compare, or fails, slow."""
     passkey: int = 123456
@@ -81,6 +83,9 @@ class FakeBluez:
                 device = self.devices[peer.address] = Device(self, peer)
                 self.bus.export(device.path, device)
             device.sightings += 1
+            if peer.manufacturer:
+                device.emit_properties_changed({"ManufacturerData": device.manufacturer_data})
+                continue
             peer.rssi = peer.rssi // 2 * 2 + device.sightings % 2
             device.emit_properties_changed({"RSSI": peer.rssi})
 
@@ -253,6 +258,10 @@ class Device(ServiceInterface):
     def rssi(self) -> DBusInt16:
         return self.peer.rssi
 
+    @dbus_property(access=READ, name="ManufacturerData")
+    def manufacturer_data(self) -> Annotated[dict[int, Variant], DBusSignature("a{qv}")]:
+        return {0xFFFF: Variant("ay", self.peer.manufacturer)} if self.peer.manufacturer else {}
+
     @dbus_property(access=READ, name="Paired")
     def paired(self) -> DBusBool:
         return self.is_paired
@@ -311,6 +320,7 @@ class Device(ServiceInterface):
         for path, _ in reversed(self.gatt):
             self.bluez.bus.unexport(path)
         self.gatt = []
+        self.characteristics = []
         self.is_connected = self.is_resolved = False
         self.emit_properties_changed({"Connected": False, "ServicesResolved": False})
 

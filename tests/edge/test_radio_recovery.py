@@ -160,6 +160,23 @@ async def test_an_adapter_named_by_its_address_that_is_switched_off_is_switched_
         assert (await bluez.properties("/org/bluez/hci0", ADAPTER))["Powered"] is True
 
 
+async def test_a_device_that_is_switched_on_again_and_says_what_it_said_before_is_read_again(
+    bare_bus: SystemBus,
+) -> None:
+    peer = Peer(address=DEVICE, name="Nonin", manufacturer=b"\x01")
+    async with serving(peer) as bluez, collecting() as (collector, collected):
+        for _ in range(2):
+            await used_until_read(bluez, collected)
+            bluez.peers.remove(peer)
+            (device,) = bluez.devices.values()
+            device.disconnect_now()
+            async with asyncio.timeout(WITHIN_S):
+                while collector.states()[0].connected:  # noqa: ASYNC110  as above
+                    await asyncio.sleep(0.01)
+            bluez.in_the_air(peer)
+    assert len(collected.readings) == 2
+
+
 # An adapter that is there and does not work: only its power mends that
 
 
@@ -170,8 +187,9 @@ async def used_until_read(bluez: FakeBluez, collected: Collected) -> None:
             await asyncio.sleep(0.01)
         measurement = devices[0].characteristics[-1]
         await measurement.subscribed.wait()
+        count = len(collected.readings)
         measurement.notify(SPO2_98)
-        await collected.until(1)
+        await collected.until(count + 1)
 
 
 @pytest.mark.parametrize(("stuck", "why"), [("deaf", DEAF), ("refuses", SCAN_REFUSED), ("hangs", CONNECT_HANGS)])
