@@ -15,10 +15,11 @@ from edge.ble import device_clock, pairing
 from edge.ble.adapter import Adapter
 from edge.ble.devices_cli import Words, change, columns, fail, labels
 from edge.ble.pair_texts import TEXTS, kind_in
-from edge.ble.pairing import Air, Candidate, PairingError
+from edge.ble.pairing import Air, Candidate, Found, PairingError
 from edge.ble.radio import RadioError
 from edge.bluez import ROOT, Bluez, BluezError
 from edge.clock import SystemClock, use_timezone
+from edge.command import Failed
 from edge.config import Config
 from edge.listing import Paired, text_of
 
@@ -62,9 +63,19 @@ async def _pair(config: Config, options: argparse.Namespace, words: Words) -> No
                 name = candidate.name or "?"
                 print(words["pairing"].format(name=name, address=text_of(candidate.address)))
             found = await pairing.pair(bluez, candidate, screen, bond=not options.no_bond, clock=_clock(config))
-            if candidate.private and _is_taken(config, label, found.address):
-                await pairing.forget(bluez, candidate.path)
-                fail("label-taken", words, detail=label)
+            try:
+                device, written = _list(config, label, found, words)
+            except Failed:
+                if found.bonded and not candidate.paired:
+                    with contextlib.suppress(BluezError):  # why it is not listed matters more
+                        await pairing.forget(bluez, candidate.path)
+                raise
+    _print_found(device, found.information, words, options, written=written)
+
+
+def _list(config: Config, label: str, found: Found, words: Words) -> tuple[Paired, bool]:
+    """Put it on the list, and whether hub.toml had it already; Failed if its label is taken or the list cannot be written."""
+    _check_label(config, label, words, found.address)  # a private address had said nothing yet
     device = Paired(
         address=found.address,
         label=label,
@@ -76,7 +87,7 @@ async def _pair(config: Config, options: argparse.Namespace, words: Words) -> No
     written = any(each.address == found.address for each in config.device)
     if not written:
         change(config, lambda paired: (*(each for each in paired if each.address != device.address), device))
-    _print_found(device, found.information, words, options, written=written)
+    return device, written
 
 
 def _clock(config: Config) -> Callable[[int], bytes] | None:

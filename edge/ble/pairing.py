@@ -352,7 +352,7 @@ async def _connect(bluez: Bluez, path: str) -> Properties:
     except TimeoutError:
         raise PairingError("left") from None
     except BluezError as error:
-        raise PairingError("not-reached", error.detail or error.reason) from error
+        raise PairingError("not-reached", str(error)) from error
     return properties
 
 

@@ -173,6 +173,18 @@ async def test_a_bond_is_dropped_if_what_comes_right_after_it_fails(
     assert not file_of(home / "outbox.db").exists()
 
 
+async def test_a_device_that_cannot_be_listed_keeps_the_bond_that_it_had_and_no_other(hub: Hub, home: Path) -> None:
+    async with serving(oximeter()) as bluez:
+        for bonded_before in (False, True):
+            if bonded_before:
+                assert (await hub(*pairs(OXIMETER, "oximeter"))).status == 0
+            (home / "hub.toml").write_text(HUB_TOML.replace("outbox.db", "gone/outbox.db"))
+            outcome = await hub(*pairs(OXIMETER, "oximeter"))
+            assert (outcome.status, outcome.err.count("\n")) == (74, 1)
+            assert any(device.is_paired for device in bluez.devices.values()) is bonded_before
+            (home / "hub.toml").write_text(HUB_TOML)
+
+
 async def test_whatever_else_asks_the_agent_is_rejected(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: dict[str, str | None] = {}
 
