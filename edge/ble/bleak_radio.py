@@ -5,6 +5,8 @@ What is BlueZ's own way, and therefore handled here:
 - A change of any property of a device looks to bleak like an advertisement. Only what an advertisement can change
   counts as one (`_advertised`), or no change at all: a device that is used twice, where it stands, says the same twice,
   and BlueZ tells it again for its data's sake (DuplicateData). And only of a device that is not connected.
+- A device that is bonded while a scan goes on gets its identity address; bleak's `BLEDevice` keeps the private one that
+  it was made with, so the address is taken from what BlueZ says with each advertisement.
 - A process that was killed leaves its devices connected; they do not advertise, so they are looked up when a scan
   starts. It may also leave notifications on, so a refused subscription is tried once more after ending the old one.
 - A client whose device has gone must still be disconnected, or its D-Bus connection stays.
@@ -100,9 +102,10 @@ class BleakRadio:
 
         def detected(device: BLEDevice, data: AdvertisementData) -> None:
             self.heard += 1
-            address = self._wanted.get(device.address)
-            if address is not None and self._advertised(address, data):
-                seen(_sighting(address, device))
+            properties = data.platform_data[1]
+            address = self._wanted.get(properties["Address"])
+            if address is not None and self._advertised(address, properties):
+                seen(_sighting(address, device, properties))
 
         loop = asyncio.get_running_loop()
         scanner = await self._start_scanning(detected)
@@ -112,7 +115,7 @@ class BleakRadio:
                 for device in await self._connected():
                     address = self._wanted.get(device.address)
                     if address is not None:
-                        seen(_sighting(address, device))
+                        seen(_sighting(address, device, device.details["props"]))
             yield
         finally:
             # What cannot be stopped shows when the next scan starts; here it would only hide why we leave.
@@ -201,8 +204,7 @@ class BleakRadio:
         adapter = await BleakAdapter.get(bluez={"adapter": self._adapter.name})
         return await adapter.get_connected_devices([format_uuid(service) for service in SERVICES])
 
-    def _advertised(self, address: bytes, data: AdvertisementData) -> bool:
-        properties = data.platform_data[1]
+    def _advertised(self, address: bytes, properties: Mapping[str, object]) -> bool:
         before, self._last[address] = self._last.get(address), properties
         if properties.get("Connected") or "RSSI" not in properties:
             return False
@@ -224,8 +226,7 @@ async def _let_bleak_begin_anew() -> None:
         await asyncio.sleep(0)
 
 
-def _sighting(address: bytes, device: BLEDevice) -> Sighting:
-    properties = device.details["props"]
+def _sighting(address: bytes, device: BLEDevice, properties: Mapping[str, object]) -> Sighting:
     return Sighting(
         address=address,
         random=properties.get("AddressType") == "random",

@@ -60,6 +60,8 @@ class FakeBluez:
         self.devices: dict[str, Device] = {}
         self.peers: list[Peer] = []
         self.agent: tuple[str, str, str] | None = None
+        self.scanning: set[str | None] = set()
+        """The programs that discover; discovery ends with the last."""
         self.power_cycles = 0
         self.ending = asyncio.Event()
         self.asked: list[str] = []
@@ -112,8 +114,13 @@ class FakeBluez:
         return reply.body[0] if reply.body else None
 
     def _noticed(self, message: Message) -> None:
-        if message.member == "RegisterAgent":
-            self.agent = (message.sender or "", *message.body)
+        match message.member:
+            case "RegisterAgent":
+                self.agent = (message.sender or "", *message.body)
+            case "StartDiscovery":
+                self.scanning.add(message.sender)
+            case "StopDiscovery":
+                self.scanning.discard(message.sender)
 
 
 @asynccontextmanager
@@ -207,7 +214,7 @@ class Adapter(ServiceInterface):
 
     @dbus_method(name="StopDiscovery")
     def stop_discovery(self) -> None:
-        self.discovering = False
+        self.discovering = self.discovering and bool(self.bluez.scanning)
 
     @dbus_method(name="RemoveDevice")
     def remove_device(self, path: DBusObjectPath) -> None:

@@ -86,6 +86,15 @@ def pairs(address: str, label: str = "oximeter", *more: str) -> tuple[str, ...]:
     return ("pair", "--address", address, "--label", label, "--yes", "--wait", "2", *more)
 
 
+async def measured(bluez: FakeBluez) -> None:
+    """The only device measures as soon as somebody listens."""
+    (device,) = bluez.devices.values()
+    async with asyncio.timeout(WITHIN_S):
+        while not device.characteristics or not device.characteristics[-1].subscribed.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    device.characteristics[-1].notify(bytes.fromhex("0062004800"))
+
+
 @pytest.mark.parametrize(
     ("method", "more", "stdin", "asked"),
     [
@@ -277,14 +286,29 @@ async def test_a_bonded_device_with_a_private_address_is_read_by_its_identity_an
         asked = len(bluez.asked)
         collected = Collected()
         addresses = [device.address.hex(":") for device in load(home / "outbox.db")]
-        async with collecting_with_bleak(addresses, collected.put), asyncio.timeout(WITHIN_S):
-            (device,) = bluez.devices.values()
-            while not device.characteristics or not device.characteristics[-1].subscribed.is_set():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-            device.characteristics[-1].notify(bytes.fromhex("0062004800"))
+        async with collecting_with_bleak(addresses, collected.put):
+            await measured(bluez)
             await collected.until(1)
         assert len(bluez.asked) == asked
     assert collected.readings[0].device.address == bytes.fromhex(OXIMETER.replace(":", ""))
+
+
+async def test_a_device_with_a_private_address_that_is_paired_beside_a_hub_that_heard_it_is_read_by_that_hub(
+    hub: Hub, home: Path
+) -> None:
+    collected = Collected()
+    async with (
+        serving(oximeter(PRIVATE, random=True, identity=OXIMETER)) as bluez,
+        collecting_with_bleak([OXIMETER], collected.put) as collector,
+    ):
+        async with asyncio.timeout(WITHIN_S):
+            while not collector._radio.heard:  # noqa: ASYNC110  a poll with an end, of real parts
+                await asyncio.sleep(0.01)
+        assert (await hub(*pairs(PRIVATE))).status == 0
+        await measured(bluez)
+        await collected.until(1)
+    (device,) = {reading.device for reading in collected.readings}
+    assert (device.address.hex(":").upper(), device.random) == (OXIMETER, False)
 
 
 async def test_a_device_that_ends_its_pairing_mode_with_the_time_is_told_the_time_and_none_is_subscribed_to(
