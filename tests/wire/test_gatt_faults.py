@@ -44,32 +44,8 @@ DESCRIBED = (
     ),
     *(0x2A9B, 0x2A9E, 0x2AA8, 0x2AA9, 0x2AAA, 0x2AAB, 0x2AAC, 0x2BF1, 0x2BF2, 0x2BF3),
 )
-# Bit fields of a fixed size, the parts of a session, and twins of another: a tenth meets every path many times over.
-SIMPLE = {
-    0x2A19,
-    0x2A1E,
-    0x2A51,
-    0x2A52,
-    0x2A9B,
-    0x2AA8,
-    0x2AA9,
-    0x2AAA,
-    0x2AAB,
-    0x2AAC,
-    0x2B34,
-    0x2B35,
-    0x2B36,
-    0x2BDD,
-    0x2BF1,
-    0x2BF2,
-    0x2BF3,
-}
 MAY_SAY_NOTHING = {0x2A34, 0x2B8B, 0x2BDD}
 """A context without a field, a bundle without an observation."""
-
-
-def count_of(characteristic: int) -> int:
-    return inputs(10 if characteristic in SIMPLE else 1)
 
 
 def refusal(read: Callable[[int, bytes], object], characteristic: int, value: bytes) -> int | None:
@@ -84,7 +60,7 @@ def refusal(read: Callable[[int, bytes], object], characteristic: int, value: by
 @pytest.mark.parametrize("characteristic", MEASURED, ids=lambda number: f"{number:04X}")
 def test_noise_decodes_or_is_refused_with_an_offset_inside_it(characteristic: int) -> None:
     source = source_of(f"{characteristic:04X}")
-    good, count = 0, count_of(characteristic)
+    good, count = 0, inputs()
     for number in range(count):
         value = noise(source, SEEDS[characteristic])
         offset = refusal(decode, characteristic, value)
@@ -103,7 +79,7 @@ def test_noise_decodes_or_is_refused_with_an_offset_inside_it(characteristic: in
 @pytest.mark.parametrize("characteristic", DESCRIBED, ids=lambda number: f"{number:04X}")
 def test_noise_in_a_context_value_is_described_or_refused(characteristic: int) -> None:
     source = source_of(f"{characteristic:04X}")
-    for _ in range(count_of(characteristic)):
+    for _ in range(inputs()):
         value = noise(source, SEEDS.get(characteristic, [b"\0"]))
         offset = refusal(describe, characteristic, value)
         assert offset is None or 0 <= offset <= len(value), value.hex()
@@ -119,7 +95,7 @@ CONTEXTS = ((0x2AA7, 0x2AAA), (0x2AA7, 0x2AA8))
 def test_noise_of_a_device_with_its_own_ways_decodes_or_is_refused(uuid: int | bytes, name: str) -> None:
     source = source_of(name)
     device = reading_of(uuid, b"", name=name)
-    good, count = 0, inputs(10)
+    good, count = 0, inputs()
     for number in range(count):
         value = noise(source, DEVICES[uuid, name])
         try:
@@ -137,11 +113,12 @@ def test_noise_of_a_device_with_its_own_ways_decodes_or_is_refused(uuid: int | b
 def test_noise_beside_a_value_costs_what_it_would_have_told_and_nothing_else(characteristic: int, beside: int) -> None:
     source = source_of(f"{characteristic:04X} beside {beside:04X}")
     values = [value for value in SEEDS[characteristic] if refusal(decode, characteristic, value) is None]
+    told = {value: len(decode(characteristic, value)) for value in values}
     for number in range(inputs(20)):
         value, context = values[number % len(values)], noise(source, SEEDS[beside])
         said = Context(characteristic=beside, mono_us=0, value=context)
         reading = replace(reading_of(characteristic, value), context=(said,))
-        assert len(decode_reading(reading)) == len(decode(characteristic, value)), context.hex()
+        assert len(decode_reading(reading)) == told[value], context.hex()
 
 
 RECORDS: dict[str, list[bytes]] = {}
@@ -154,7 +131,7 @@ for record in load("records.json"):
 )
 def test_noise_is_no_record_or_one_that_comes_back(kind: str, read: Callable[[bytes], tuple[Measurement, ...]]) -> None:
     source = source_of(kind)
-    for number in range(inputs(10)):
+    for number in range(inputs()):
         value = noise(source, RECORDS[kind])
         try:
             measurements = read(value)
@@ -179,7 +156,7 @@ def test_noise_in_device_information_costs_the_field_and_nothing_else() -> None:
 def test_noise_is_no_uuid_or_one_that_comes_back() -> None:
     source = source_of("uuid")
     alphabet = "0123456789abcdefABCDEF-xg \u0663"
-    for _ in range(inputs(10)):
+    for _ in range(inputs()):
         text = "".join(source.choices(alphabet, k=source.choice((4, 6, 8, 32, 36))))
         try:
             uuid = parse_uuid(text)

@@ -82,7 +82,7 @@ def test_half_a_minute_of_an_ecg_in_segments_is_one_reading_of_all_its_samples()
 def test_noise_never_breaks_the_joining() -> None:
     source = source_of("segments")
     segments = Segments()
-    for _ in range(inputs(5)):
+    for _ in range(inputs()):
         message = segments.receive(source.randbytes(source.getrandbits(5)))
         assert message is None or (message[0] & 3 == 3 and len(message) <= MAX_MESSAGE)
     assert segments.receive(WHOLE) == WHOLE

@@ -24,7 +24,7 @@ REPORTS = {
 def test_noise_in_a_report_is_refused_with_the_declared_error_or_means_something(device: str) -> None:
     configuration, seeds = REPORTS[device]
     source = source_of(f"20601 {device}")
-    good, count = 0, inputs(40)
+    good, count = 0, inputs()
     for number in range(count):
         raw = noise(source, seeds)
         report = replace(AGENT_REPORT, configuration=configuration, apdu=raw, context=())
@@ -41,11 +41,13 @@ def test_noise_in_a_report_is_refused_with_the_declared_error_or_means_something
 
 def test_noise_in_what_an_agent_said_of_itself_costs_what_it_would_have_told_or_is_refused() -> None:
     source = source_of("20601 MDS")
-    for _ in range(inputs(100)):
+    for number in range(inputs()):
         said = AgentContext(kind=AgentContextKind.MDS, mono_us=0, value=noise(source, [MDS_READ]))
         report = replace(AGENT_REPORT, apdu=SESSION["report"], context=(said,))
         information = information_of(report)
         assert information.model is None or information.model.isprintable()
+        if number % 10:
+            continue
         try:
             measurements = meaning_of(report).everything
         except DecodeError:
@@ -56,7 +58,7 @@ def test_noise_in_what_an_agent_said_of_itself_costs_what_it_would_have_told_or_
 def test_noise_in_a_configuration_is_refused_or_the_report_is_understood_by_it() -> None:
     source = source_of("20601 configuration")
     known = COUNTED.encode()
-    for _ in range(inputs(100)):
+    for _ in range(inputs()):
         configuration = noise(source, [known])
         report = replace(AGENT_REPORT, configuration=configuration, apdu=SESSION["report"], context=())
         try:

@@ -24,7 +24,7 @@ from wire.x73.mder import Bytes, Fixed, ListOf, Nested, Octets, ReplyInfo, Struc
 from wire.x73.reports import REPORT_KINDS, decode_report, encode_report
 from wire.x73.specializations import SPECIALIZATIONS
 
-MUTATIONS = inputs(4)
+MUTATIONS = inputs()
 
 
 def wires(type_: type[Struct]) -> dict[str, Any]:
