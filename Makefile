@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# One more than there are cores: most of these tests wait for processes, not for the processor.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Two more than there are cores: many of these tests wait for processes, not for the processor.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 
 # What tests, bench and demonstration start some hundred times is compiled once, as on a hub that pip installed it on.
 unexport PYTHONDONTWRITEBYTECODE

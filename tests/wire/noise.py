@@ -13,7 +13,7 @@ SEED = os.environ.get("STAFET_SEED", "0")
 
 
 def inputs(share: int = 1) -> int:
-    """How many inputs: INPUTS for a decoder; in CI a share of it where what is tried is decoders side by side."""
+    """How many inputs: INPUTS for a decoder; in CI a share of it where tests share one, or try several side by side."""
     return INPUTS if INPUTS > CI_INPUTS or "STAFET_SOAK" in os.environ else INPUTS // share
 
 
