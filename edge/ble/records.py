@@ -110,7 +110,9 @@ class Fetch:
         self._write = write
         self._gone = gone
         self._alike: Counter[bytes] = Counter()
-        self._early: list[tuple[int, bytes]] = []
+        self._early: dict[bytes, list[tuple[int, bytes]]] = {}
+        """What waits for its record, by the record's number."""
+        self._waiting = 0
         self._request = b""
         self._opcode = Opcode.REPORT
         self._answer: asyncio.Future[Answer] | None = None
@@ -138,14 +140,17 @@ class Fetch:
     def received(self, characteristic: int, value: bytes) -> None:
         """A value of one of the records' characteristics, asked for or not."""
         self.heard()
-        if self._request and self._reader.is_early(characteristic, value) and len(self._early) < EARLY:
-            self._early.append((characteristic, value))
+        number = self._reader.number_of(value)
+        if self._request and self._reader.is_early(characteristic, value) and self._waiting < EARLY:
+            self._early.setdefault(number, []).append((characteristic, value))
+            self._waiting += 1
             return
         self._take(characteristic, value)
-        number = self._reader.number_of(value)
-        due = [early for early in self._early if self._reader.number_of(early[1]) == number]
-        for early in due:
-            self._early.remove(early)
+        self._take_early(number)
+
+    def _take_early(self, number: bytes) -> None:
+        for early in self._early.pop(number, ()):
+            self._waiting -= 1
             self._take(*early)
 
     def _take(self, characteristic: int, value: bytes) -> None:
@@ -175,9 +180,8 @@ class Fetch:
         """The record to which a value is attached (a glucose context has no time of its own), and the request."""
         beside = []
         record = self._reader.record_of(characteristic, value)
-        if (
-            0 < len(record) <= MAX_ATTRIBUTE_BYTES
-        ):  # beside a longer one, which no attribute holds, it could not be kept
+        # Beside a longer one, which no attribute holds, it could not be kept.
+        if 0 < len(record) <= MAX_ATTRIBUTE_BYTES:
             beside.append((self._records.values[0], record))
         if self._request:
             beside.append((RACP, self._request))
@@ -276,9 +280,8 @@ class Fetch:
         except (RadioError, TimeoutError):
             return _Ended.GONE if self._gone.is_set() else _Ended.FAILED
         finally:
-            for early in self._early:  # their records have not come
-                self._take(*early)
-            self._early.clear()
+            for record in tuple(self._early):  # has not come
+                self._take_early(record)
             self._request = b""
 
     async def _last_ones(self, ended: Answer | _Ended, expected: int) -> None:

@@ -216,18 +216,19 @@ async def test_a_manager_that_knows_no_standard_configuration_is_told(device: st
     assert as_read(bench.measurements) == as_measured(lines)
 
 
+def fetch_and_clear(bench: Bench, event: Happening, now: float) -> None:
+    if isinstance(event, AttributesRead) and event.handle == 0:
+        bench.manager.list_segments(STORE_HANDLE, now)
+    elif isinstance(event, Segments):
+        bench.manager.transfer(STORE_HANDLE, event.segments[0].instance, now)
+    elif isinstance(event, SegmentTransferred):
+        bench.manager.clear(STORE_HANDLE, event.instance, now)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 async def test_stored_readings_are_served_when_the_manager_asks(device: str) -> None:
-    def fetch(bench: Bench, event: Happening, now: float) -> None:
-        if isinstance(event, AttributesRead) and event.handle == 0:
-            bench.manager.list_segments(STORE_HANDLE, now)
-        elif isinstance(event, Segments):
-            bench.manager.transfer(STORE_HANDLE, event.segments[0].instance, now)
-        elif isinstance(event, SegmentTransferred):
-            bench.manager.clear(STORE_HANDLE, event.instance, now)
-
     outcome, bench, lines = await played(
-        device, Bench(Manager(MANAGER_ID), fetch), standard=False, store=True, count=40
+        device, Bench(Manager(MANAGER_ID), fetch_and_clear), standard=False, store=True, count=40
     )
     assert outcome == Outcome(status=0)
     assert len(lines) == 40
@@ -237,13 +238,8 @@ async def test_stored_readings_are_served_when_the_manager_asks(device: str) -> 
 
 async def test_a_manager_that_looks_at_the_store_again_after_clearing_it_is_answered_before_the_release() -> None:
     def fetch(bench: Bench, event: Happening, now: float) -> None:
-        if isinstance(event, AttributesRead) and event.handle == 0:
-            bench.manager.list_segments(STORE_HANDLE, now)
-        elif isinstance(event, Segments):
-            bench.manager.transfer(STORE_HANDLE, event.segments[0].instance, now)
-        elif isinstance(event, SegmentTransferred):
-            bench.manager.clear(STORE_HANDLE, event.instance, now)
-        elif isinstance(event, SegmentCleared):
+        fetch_and_clear(bench, event, now)
+        if isinstance(event, SegmentCleared):
             bench.manager.read_store(STORE_HANDLE, now)
 
     outcome, bench, _ = await played(
